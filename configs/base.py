@@ -1,0 +1,110 @@
+"""Every field of a configuration, with its meaning. Other configs start from here and change it.
+
+A field that holds `unset(type)` is None until it is given: the default of the component that reads it then applies
+(it stands in that component's signature and docstring), or the feature is off. A field that is set although nothing
+reads it is refused.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder as unset
+
+
+def get_config() -> ConfigDict:
+    """Return the defaults: a VAE with one hidden layer of 500 units on the embedded digits."""
+    config = ConfigDict()
+    config.seed = 0  # parameters and noise
+
+    config.data = ConfigDict()
+    config.data.name = "digits"  # a source of vae_jax/data/sources.py
+    config.data.pixels = "unit"  # unit: [0, 1]; threshold: {0, 1}; dynamic: {0, 1} drawn anew every epoch
+    config.data.seed = 0  # order of the batches, and what is drawn for pixels and corruptions
+    config.data.corruption = ConfigDict()  # what the encoder sees instead of the picture (vae_jax/data/corruptions.py)
+    config.data.corruption.name = unset(str)
+    config.data.corruption.scale = unset(float)
+    config.data.corruption.probability = unset(float)
+
+    config.model = ConfigDict()
+    config.model.name = "vae"  # a file of vae_jax/models/
+    config.model.latent = 2  # D, the size of the code
+    config.model.num_samples = unset(int)  # K, draws of z per example in training
+    config.model.condition = unset(bool)  # give the label to encoder and decoder
+    config.model.encoder = ConfigDict()  # a function of vae_jax/nn/encoders.py
+    config.model.encoder.name = "mlp"
+    config.model.encoder.hidden = (500,)  # widths of the dense layers; () for none
+    config.model.encoder.activation = unset(str)
+    config.model.encoder.channels = unset(tuple)  # of the convolutions, one per layer
+    config.model.encoder.kernel = unset(int)
+    config.model.encoder.stride = unset(int)
+    config.model.decoder = ConfigDict()  # what is unset mirrors the encoder
+    config.model.decoder.name = unset(str)
+    config.model.decoder.hidden = unset(tuple)
+    config.model.decoder.activation = unset(str)
+    config.model.decoder.channels = unset(tuple)
+    config.model.decoder.kernel = unset(int)
+    config.model.decoder.stride = unset(int)
+    config.model.likelihood = ConfigDict()  # p(x|z), a function of vae_jax/prob/likelihoods.py
+    config.model.likelihood.name = unset(str)
+    config.model.likelihood.scale = unset(float)
+    config.model.likelihood.min_scale = unset(float)
+    config.model.distance = ConfigDict()  # of a plain autoencoder, a function of vae_jax/prob/distances.py
+    config.model.distance.name = unset(str)
+    config.model.objective = ConfigDict()  # a function of vae_jax/objectives/
+    config.model.objective.name = unset(str)
+
+    config.hypers = ConfigDict()  # scalars that are traced, so that members of a sweep share one program
+    config.hypers.learning_rate = 1e-3
+    config.hypers.beta = unset(float)  # weight of the KL divergence
+    config.hypers.kl_warmup_epochs = unset(float)  # linear rise of that weight from 0
+    config.hypers.weight_decay = unset(float)
+
+    config.optimizer = ConfigDict()  # a function of vae_jax/training/optimizers.py
+    config.optimizer.name = "adam"
+    config.optimizer.b1 = unset(float)
+    config.optimizer.b2 = unset(float)
+    config.optimizer.eps = unset(float)
+    config.optimizer.momentum = unset(float)
+
+    config.schedule = ConfigDict()  # of the learning rate, a function of vae_jax/training/schedules.py
+    config.schedule.name = "constant"
+    config.schedule.warmup_epochs = unset(float)
+    config.schedule.final_fraction = unset(float)
+
+    config.train = ConfigDict()
+    config.train.batch_size = 128
+    config.train.epochs = 10
+    config.train.steps_per_call = 200  # steps in one call of the compiled program; also one row of metrics.jsonl
+    config.train.eval_every_epochs = 1  # on the validation split
+    config.train.patience_epochs = unset(int)  # stop when validation has not improved for so long
+    config.train.select = "best"  # parameters that are tested and sampled from: best on validation, or last
+    config.train.clip_norm = unset(float)  # largest global gradient norm
+    config.train.ema_decay = unset(float)  # evaluate an exponential moving average of the parameters
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.keep = 2
+    config.checkpoint.every_seconds = 60.0
+
+    config.evaluate = ConfigDict()
+    config.evaluate.batch_size = 500
+    config.evaluate.num_importance_samples = 100  # k of the test -log p(x) at the end of a run
+    return config
+
+
+def set_vae(config: ConfigDict, likelihood: str = "bernoulli") -> ConfigDict:
+    """Make the model a VAE trained on the ELBO."""
+    config.model.name = "vae"
+    config.model.likelihood.name = likelihood
+    config.model.objective.name = "elbo"
+    config.hypers.beta = 1.0
+    config.hypers.kl_warmup_epochs = 0.0
+    return config
+
+
+def set_autoencoder(config: ConfigDict, distance: str = "mse") -> ConfigDict:
+    """Make the model a plain autoencoder trained on a distance between x and x*."""
+    config.model.name = "autoencoder"
+    config.model.distance.name = distance
+    for unused in ("likelihood", "objective"):
+        for field in config.model[unused]:
+            config.model[unused][field] = None
+    config.hypers.beta = config.hypers.kl_warmup_epochs = None
+    return config

@@ -1,0 +1,72 @@
+"""The main job: a VAE on scikit-learn's 1797 real handwritten digits (8x8), offline.
+
+`get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv, and runlocal for a run of seconds.
+"""
+
+from base import get_config as get_base, set_autoencoder, set_vae
+
+from vae_jax.config import parse_arg
+from vae_jax.errors import ConfigError
+
+
+def get_config(arg=""):
+    """Return the config of a variant; the plain VAE has a Gaussian likelihood with one learned scale."""
+    choice = parse_arg(arg, variant="vae", runlocal=False)
+    config = set_vae(get_base(), "gaussian_shared_scale")
+    config.model.latent = 2
+    config.model.encoder.hidden = (256, 128)
+    config.data.name = "digits"
+    config.train.batch_size = 64
+    config.train.epochs = 300
+    config.train.steps_per_call = 100
+    config.train.eval_every_epochs = 5
+    config.schedule.name = "warmup_cosine"
+    config.evaluate.num_importance_samples = 1000
+    _VARIANTS.get(choice["variant"], _unknown(choice["variant"]))(config)
+    if choice["runlocal"]:
+        config.train.epochs, config.train.eval_every_epochs = 10, 5
+    return config
+
+
+def _unknown(name):
+    def refuse(config):
+        raise ConfigError(f"variant {name!r} is unknown; known: {', '.join(_VARIANTS)}")
+
+    return refuse
+
+
+def _autoencoder(config):
+    set_autoencoder(config)
+
+
+def _linear(config):
+    set_autoencoder(config)
+    config.model.encoder.hidden = ()
+
+
+def _denoising(config):
+    set_autoencoder(config)
+    config.model.latent = 16
+    config.data.corruption.name = "gaussian"
+    config.data.corruption.scale = 0.25
+
+
+def _cvae(config):
+    config.model.condition = True
+
+
+def _conv(config):
+    config.model.encoder.name = "conv"
+    config.model.encoder.channels = (32, 64)
+    config.model.encoder.kernel = 3
+    config.model.encoder.hidden = (128,)
+
+
+_VARIANTS = {
+    "vae": lambda config: None,
+    "autoencoder": _autoencoder,
+    "linear": _linear,
+    "denoising": _denoising,
+    "cvae": _cvae,
+    "conv": _conv,
+}

@@ -1,0 +1,216 @@
+"""Load a configuration file, apply overrides, fill in defaults and check it: all before JAX is imported.
+
+A config file is Python with `get_config()` or `get_config(arg)`; it returns an `ml_collections.ConfigDict` built from
+`configs/base.py`. `None` in a field means 'not set': the component's own default, or a feature that is off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_collections
+
+from vae_jax import build
+from vae_jax.config_rules import check_values
+from vae_jax.errors import ConfigError
+
+# Where a config names a component: its path, and the home in which the name is looked up.
+COMPONENTS = {
+    "data.corruption": "data.corruptions",
+    "optimizer": "training.optimizers",
+    "schedule": "training.schedules",
+    "model": "models",
+    "model.encoder": "nn.encoders",
+    "model.decoder": "nn.decoders",
+    "model.likelihood": "prob.likelihoods",
+    "model.distance": "prob.distances",
+    "model.objective": "objectives",
+}
+
+
+def load(spec: str, overrides: Mapping[str, Any] | None = None) -> ml_collections.FrozenConfigDict:
+    """Return the resolved, checked config of `path/to/config.py` or `path/to/config.py:argument`.
+
+    Args:
+        spec: the file, optionally with the argument that its `get_config` takes after a colon.
+        overrides: dotted field -> value. Text is read as the field's type ('1e-3', 'true', '(32, 64)' or '32,64').
+
+    Raises:
+        ConfigError: naming the field, the value and what is allowed.
+    """
+    config = _read(spec)
+    config.lock()
+    for path, value in (overrides or {}).items():
+        _override(config, path, value)
+    return resolve(config)
+
+
+def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDict:
+    """Fill every component's defaults in and check all fields; the result is what a run records as config.json.
+
+    Raises:
+        ConfigError: see `load`.
+    """
+    tree = config.to_dict()
+    for known in ("data.sources", tree["data"]["name"], "data"), ("data.pixels", tree["data"]["pixels"], "data.pixels"):
+        build.component(*known)
+    tree["model"] = _drop_unset(tree["model"])
+    if "encoder" in tree["model"]:
+        tree["model"]["decoder"] = _mirror(tree["model"]["encoder"]) | tree["model"].get("decoder", {})
+    for path, home in COMPONENTS.items():
+        parent, key = _parent(tree, path)
+        if parent.get(key) is None or parent[key].get("name") is None:
+            _refuse_nameless(parent.get(key), path)
+            parent[key] = None
+        else:
+            parent[key] = build.fill(home, parent[key], path)
+    tree["model"] = {k: v for k, v in tree["model"].items() if v is not None}
+    tree["hypers"] = {k: v for k, v in tree["hypers"].items() if v is not None}
+    _check_hypers(tree)
+    check_values(tree)
+    return ml_collections.FrozenConfigDict(tree)
+
+
+def to_json(config: Mapping[str, Any]) -> str:
+    """Return the canonical JSON of a resolved config: sorted, no NaN, tuples as lists."""
+    plain = config.to_dict() if hasattr(config, "to_dict") else config
+    return json.dumps(plain, sort_keys=True, indent=2, allow_nan=False) + "\n"
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(to_json(config).encode()).hexdigest()
+
+
+def from_json(text: str) -> ml_collections.FrozenConfigDict:
+    """Rebuild a resolved config that `to_json` wrote."""
+    return ml_collections.FrozenConfigDict(json.loads(text))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List the fields in which two resolved configs differ, as 'field: old -> new'."""
+    a, b = (dict(flatten(json.loads(to_json(c)))) for c in (old, new))
+    return [f"{k}: {a.get(k, 'unset')} -> {b.get(k, 'unset')}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, leaf) of a nested dict."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def parse_arg(arg: str, **defaults: Any) -> dict[str, Any]:
+    """Read a config argument such as 'variant=cvae,runlocal' against the names and types of its defaults.
+
+    Raises:
+        ConfigError: an unknown name or a value of another type.
+    """
+    values = dict(defaults)
+    for item in filter(None, arg.split(",")):
+        name, has_value, text = item.partition("=")
+        if name not in defaults:
+            raise ConfigError(f"config argument {name!r} is unknown{build.nearest(name, defaults)}; known: {', '.join(defaults)}")
+        kind = type(defaults[name])
+        if kind is not bool and not has_value:
+            raise ConfigError(f"config argument {name!r} needs a value: {name}=...")
+        values[name] = _parse(text if has_value else "true", kind, f"config argument {name}")
+    return values
+
+
+def _read(spec: str) -> ml_collections.ConfigDict:
+    path_text, colon, arg = spec.partition(":")
+    path = pathlib.Path(path_text)
+    if not path.is_file():
+        beside = sorted(str(p) for p in path.parent.glob("*.py")) or sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
+        raise ConfigError(f"no config file {path_text}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}")
+    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        module_spec.loader.exec_module(module)
+        config = module.get_config(arg) if colon else module.get_config()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path_text} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
+    finally:
+        sys.path.pop(0)
+    return config
+
+
+def _override(config: ml_collections.ConfigDict, path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
+    node = config
+    for name in [*parents, leaf]:
+        if not isinstance(node, ml_collections.ConfigDict) or name not in node:
+            known = [k for k, _ in flatten(config.to_dict())]
+            raise ConfigError(f"config field {path!r} is unknown{build.nearest(path, known)}")
+        parent, node = node, node[name]
+    if isinstance(node, ml_collections.ConfigDict):
+        raise ConfigError(f"config field {path!r} is a group; set one of: {', '.join(f'{path}.{k}' for k in node)}")
+    kind = parent.get_type(leaf)
+    if isinstance(value, str) and kind is not str:
+        value = None if value == "None" else _parse(value, kind, path)
+    try:
+        parent[leaf] = value
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path}={value!r} has the wrong type: expected {kind.__name__}") from error
+
+
+def _parse(text: str, kind: type, where: str) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind is tuple:
+            return tuple(int(item) for item in text.strip("()[] ").split(",") if item.strip())
+        return kind(text)
+    except (KeyError, ValueError) as error:
+        names = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers such as 32,64"}
+        raise ConfigError(f"{where}={text!r} has the wrong type: expected {names.get(kind, kind.__name__)}") from error
+
+
+def _mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the decoder that undoes the encoder: the same widths in the other order."""
+    return {k: v[::-1] if isinstance(v, tuple) else v for k, v in encoder.items()}
+
+
+def _drop_unset(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove what is None, and the groups of which nothing is left."""
+    pruned = {k: _drop_unset(v) if isinstance(v, Mapping) else v for k, v in tree.items()}
+    return {k: v for k, v in pruned.items() if v is not None and v != {}}
+
+
+def _parent(tree: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    *parents, leaf = path.split(".")
+    for name in parents:
+        tree = tree[name]
+    return tree, leaf
+
+
+def _refuse_nameless(group: Mapping[str, Any] | None, path: str) -> None:
+    given = [k for k, v in (group or {}).items() if v is not None]
+    if given:
+        raise ConfigError(f"{path}.{given[0]} is set, but {path}.name is not")
+
+
+def _check_hypers(tree: Mapping[str, Any]) -> None:
+    """Each hyperparameter that is set must be read by a chosen component, and each one read must be set."""
+    readers = {"learning_rate": "every optimizer"}
+    for path, home in COMPONENTS.items():
+        parent, key = _parent(tree, path)
+        if parent.get(key):
+            for hyper in build.component(home, parent[key]["name"], path).hypers:
+                readers[hyper.replace("_steps", "_epochs")] = f"{path}.name={parent[key]['name']!r}"
+    for name in tree["hypers"].keys() - readers.keys():
+        raise ConfigError(f"hypers.{name} is set, but nothing in this config reads it; leave it unset")
+    for name in readers.keys() - tree["hypers"].keys():
+        raise ConfigError(f"hypers.{name} is not set, and {readers[name]} needs it")

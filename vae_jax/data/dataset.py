@@ -1,0 +1,84 @@
+"""What a source of data returns, and what every one is checked for before anything is compiled."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from vae_jax.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+class Split(NamedTuple):
+    """images [N,H,W,C], uint8 in 0..levels or float32 in [0, 1]; labels [N] int32 in 0..num_classes-1, or None."""
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+
+class Dataset(NamedTuple):
+    """Three disjoint splits of pictures of one shape."""
+
+    name: str
+    splits: dict[str, Split]
+    levels: int  # the value of a white pixel: images / levels lies in [0, 1]
+    num_classes: int  # 0 where there are no labels
+    origin: str  # where the pictures come from and how they were split, in one sentence
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """H, W, C."""
+        return self.splits["train"].images.shape[1:]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of pictures by split."""
+        return {name: len(split.images) for name, split in self.splits.items()}
+
+
+def checked(dataset: Dataset) -> Dataset:
+    """Return the data set if each split can be trained on.
+
+    Raises:
+        DataError: naming the split, what is wrong with it and what was expected.
+    """
+    for name, (images, labels) in dataset.splits.items():
+        where = f"{dataset.name}, {name} images"
+        if images.ndim != 4 or not len(images) or 0 in images.shape:
+            raise DataError(f"{where}: shape {images.shape}, expected [N,H,W,C] with no zero")
+        if images.shape[1:] != dataset.shape:
+            raise DataError(f"{where}: shape {images.shape[1:]}, but the training images have {dataset.shape}")
+        _check_range(images, dataset.levels, where)
+        if labels is not None and labels.shape != images.shape[:1]:
+            raise DataError(f"{dataset.name}, {name}: {len(labels)} labels for {len(images)} images")
+    return dataset
+
+
+def sha256(dataset: Dataset) -> str:
+    """Return the SHA-256 of all pixels and labels in the order of the splits."""
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        for array in dataset.splits[name]:
+            if array is not None:
+                digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
+                digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _check_range(images: np.ndarray, levels: int, where: str) -> None:
+    if images.dtype == np.uint8:
+        if int(images.max()) > levels:
+            raise DataError(f"{where}: largest value {int(images.max())}, expected at most {levels}")
+        return
+    if images.dtype != np.float32:
+        raise DataError(f"{where}: dtype {images.dtype}, expected uint8 in 0..{levels} or float in [0, 1]")
+    bad = ~np.isfinite(images)
+    if bad.any():
+        first = int(np.argmax(bad.reshape(len(images), -1).any(axis=1)))
+        raise DataError(f"{where}: {int(bad.sum())} values are NaN or infinite, the first in image {first}")
+    low, high = float(images.min()), float(images.max())
+    if low < 0 or high > 1:
+        raise DataError(f"{where}: float values in {low:g}..{high:g}, expected [0, 1]; scale them, or save as uint8")

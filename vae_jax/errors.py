@@ -1,0 +1,46 @@
+"""What can go wrong at a boundary, each with the exit code that a script ends with.
+
+Every message is one line: what was given, what was expected, what to do.
+"""
+
+
+class UserError(ValueError):
+    """A mistake or a condition outside the program: printed as one line, never as a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """A command line or configuration that cannot be run."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Data that are missing, damaged or out of range."""
+
+    exit_code = 65
+
+
+class OutputError(UserError):
+    """A run folder that cannot be created or written."""
+
+    exit_code = 73
+
+
+class StorageError(UserError):
+    """Reading or writing failed half-way: a full disk, a checkpoint that is damaged."""
+
+    exit_code = 74
+
+
+class Preempted(UserError):
+    """The run was asked to stop, saved its state and can be resumed by the same command."""
+
+    exit_code = 75
+
+
+class Diverged(UserError):
+    """The loss or a gradient is no longer finite."""
+
+    exit_code = 76

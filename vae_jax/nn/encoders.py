@@ -1,0 +1,59 @@
+"""Networks from a picture to features. Each public function is a `config.model.encoder.name`.
+
+An encoder is a module called as encoder(x [N,H,W,C], context [N,E]) -> [N, num_features]; E may be 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from vae_jax.nn.conv import output_size
+from vae_jax.nn.layers import Conv, Dense
+
+
+def mlp(
+    shape: tuple[int, int, int],
+    num_context: int,
+    rngs: nnx.Rngs,
+    *,
+    hidden: tuple = (500,),
+    activation: str = "relu",
+) -> nnx.Module:
+    """Dense layers on the pixels and the context; hidden=() leaves what follows linear in the pixels."""
+    return _Encoder(shape, num_context, (), 1, 1, hidden, activation, rngs)
+
+
+def conv(
+    shape: tuple[int, int, int],
+    num_context: int,
+    rngs: nnx.Rngs,
+    *,
+    channels: tuple = (32, 64),
+    kernel: int = 4,
+    stride: int = 2,
+    hidden: tuple = (256,),
+    activation: str = "relu",
+) -> nnx.Module:
+    """Strided convolutions, then dense layers on their output and the context. Any H, W, C."""
+    return _Encoder(shape, num_context, channels, kernel, stride, hidden, activation, rngs)
+
+
+class _Encoder(nnx.Module):
+    def __init__(self, shape, num_context, channels, kernel, stride, hidden, activation, rngs):
+        self.activation = getattr(nnx, activation)
+        height, width, inputs = shape
+        self.convs = nnx.Dict({})
+        for i, outputs in enumerate(channels):
+            self.convs[f"conv_{i}"] = Conv(inputs, outputs, kernel, stride, rngs)
+            height, width, inputs = output_size(height, stride), output_size(width, stride), outputs
+        self.dense = Dense(math.prod((height, width, inputs)) + num_context, hidden, activation, rngs)
+        self.num_features = self.dense.num_features
+
+    def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+        for layer in self.convs.values():
+            x = self.activation(layer(x))
+        return self.dense(jnp.concatenate([x.reshape(len(x), -1), context], -1))

@@ -1,0 +1,45 @@
+"""The distance between x and x* that a plain autoencoder minimises. Each public function is a
+`config.model.distance.name`. All are means over the pixels of an example, as their names say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.prob.distributions import clipped_logit
+
+
+class Distance(NamedTuple):
+    """A distance on a decoder's raw output."""
+
+    between: Callable[[jax.Array, jax.Array], jax.Array]  # (x [N,H,W,C], output [N,H,W,C]) -> [N]
+    picture: Callable[[jax.Array], jax.Array]  # output -> x* [N,H,W,C]
+    offset: Callable[[np.ndarray], np.ndarray]  # mean picture -> the output's initial value
+
+
+def mse() -> Distance:
+    """Mean squared error of a linear output."""
+    return Distance(lambda x, out: _mean_pixels(jnp.square(x - out)), _identity, _identity)
+
+
+def mae() -> Distance:
+    """Mean absolute error of a linear output."""
+    return Distance(lambda x, out: _mean_pixels(jnp.abs(x - out)), _identity, _identity)
+
+
+def bce() -> Distance:
+    """Binary cross-entropy, in nats per pixel, of logits: softplus(l) - x l; x* = sigmoid(l)."""
+    return Distance(lambda x, out: _mean_pixels(jax.nn.softplus(out) - x * out), jax.nn.sigmoid, clipped_logit)
+
+
+def _mean_pixels(values: jax.Array) -> jax.Array:
+    return values.mean((-3, -2, -1))
+
+
+def _identity(values: jax.Array) -> jax.Array:
+    return values

@@ -1,0 +1,65 @@
+"""Pictures that a person looks at, as PNG files."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def tile(images: np.ndarray, columns: int) -> np.ndarray:
+    """Lay out [N,H,W,C] pictures in rows of `columns`, one pixel apart on gray: [rows*(H+1)+1, ..., C]."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 0.5, np.float32)
+    for i, image in enumerate(images):
+        y, x = (i // columns) * (height + 1) + 1, (i % columns) * (width + 1) + 1
+        sheet[y : y + height, x : x + width] = image
+    return sheet
+
+
+def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_side: int = 480) -> None:
+    """Write pictures in [0, 1] (values outside are clipped) as a grid, enlarged by whole factors, without smoothing."""
+    sheet = (np.clip(tile(images, columns), 0, 1) * 255).round().astype(np.uint8)
+    if sheet.shape[-1] == 2:
+        sheet = np.concatenate([sheet, np.zeros_like(sheet[..., :1])], -1)
+    picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet[..., :3])
+    factor = max(1, -(-min_side // max(picture.size)))
+    picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST).save(path)
+
+
+def save_rows(path: pathlib.Path, rows: Sequence[np.ndarray]) -> None:
+    """Write rows of pictures below each other, each [N,H,W,C]: originals above reconstructions, say."""
+    save_grid(path, np.concatenate(rows), columns=len(rows[0]))
+
+
+def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -> None:
+    """Plot the training and validation loss of metrics.jsonl over steps."""
+    figure, axes = _figure()
+    for split in ("train", "validation"):
+        points = [(row["step"], row["loss"]) for row in rows if row["split"] == split]
+        axes.plot(*zip(*points, strict=True), label=split, linewidth=1.2)
+    axes.set(xlabel="step", ylabel=f"loss{unit and f' ({unit.strip()})'}")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def save_latent_map(path: pathlib.Path, codes: np.ndarray, labels: np.ndarray | None, axes_names: Sequence[str]) -> None:
+    """Plot codes [N,2], coloured by label [N] where there are labels."""
+    figure, axes = _figure()
+    points = axes.scatter(*codes.T, c=labels, s=6, cmap="tab10" if labels is not None else None)
+    axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+    if labels is not None:
+        axes.legend(*points.legend_elements(num=None), title="label", fontsize="small", loc="upper right")
+    figure.savefig(path, dpi=120)
+
+
+def _figure() -> tuple[Any, Any]:
+    # Figure rather than pyplot: no global state, no display, one second less to import.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    return figure, figure.subplots()

@@ -1,0 +1,96 @@
+"""metrics.jsonl, the truth about a run, and a copy of it for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from vae_jax.errors import StorageError
+
+
+class MetricLog:
+    """Append rows of deterministic values to metrics.jsonl; times and speeds go to TensorBoard only.
+
+    So the metrics.jsonl of two equal runs are equal byte for byte, interrupted or not. A TensorBoard writer that fails
+    is reported once and dropped; it never stops a run.
+    """
+
+    def __init__(self, folder: pathlib.Path, step: int):
+        """Open the log of a run that goes on at `step`: rows after it are dropped, for they will come again."""
+        self.path = folder / "metrics.jsonl"
+        kept = [row for row in read_rows(self.path) if row["step"] <= step]
+        self._file = open(self.path, "w")  # noqa: SIM115 (open for the whole run)
+        for row in kept:
+            self._put(row)
+        self._board = _TensorBoard(folder / "tensorboard", step)
+
+    def __enter__(self) -> MetricLog:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._board.close()
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what could not be flushed was reported by `write`
+
+    def write(self, step: int, split: str, metrics: Mapping[str, float], speed: Mapping[str, float] | None = None) -> None:
+        """Append one row.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self._put({"step": step, "split": split, **metrics})
+        self._board.write(step, split, {**metrics, **(speed or {})})
+
+    def _put(self, row: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"writing {self.path} failed: {error.strerror}") from error
+
+
+def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the complete rows of a metrics.jsonl; a last line that a killed process left half-written is not one."""
+    rows = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+class _TensorBoard:
+    def __init__(self, folder: pathlib.Path, step: int):
+        self._writer: Any = None
+        try:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        except Exception as error:
+            self._drop(error)
+
+    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        if self._writer is not None:
+            try:
+                for name, value in values.items():
+                    self._writer.add_scalar(f"{split}/{name}", value, step)
+            except Exception as error:
+                self._drop(error)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except Exception as error:
+                self._drop(error)
+
+    def _drop(self, error: Exception) -> None:
+        self._writer = None
+        print(f"TensorBoard events are off: {error}", file=sys.stderr)

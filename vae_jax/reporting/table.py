@@ -1,0 +1,30 @@
+"""The final table of a run, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def results_table(results: Mapping[str, Any]) -> str:
+    """Return test figures and baselines as aligned lines; the unit of a figure is in its name."""
+    rows = [("test", "")]
+    test = results["test"]
+    for name, value in test.items():
+        if not name.endswith(("_standard_error", "_num_samples")):
+            error = test.get(f"{name}_standard_error")
+            rows.append((f"  {name}", _number(value) + (f" ± {error:.2g}" if error else "")))
+    if "nll_num_samples" in test:
+        rows.append(("  importance samples k", str(test["nll_num_samples"])))
+    rows.append(("baselines", ""))
+    rows += [(f"  {name}", _number(value)) for name, value in results["baselines"].items()]
+    rows.append(("run", ""))
+    for name in ("num_parameters", "best_step", "images_per_second", "seconds_to_first_step", "seconds_total"):
+        if results.get(name) is not None:
+            rows.append((f"  {name}", _number(results[name])))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+
+
+def _number(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"

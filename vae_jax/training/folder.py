@@ -1,0 +1,96 @@
+"""The run folder: one run, one process at a time, one config."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from vae_jax import config as configs
+from vae_jax.errors import ConfigError, OutputError, StorageError
+
+
+@contextmanager
+def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Create the folder or reopen that of the same run, and hold it against other processes.
+
+    Raises:
+        ConfigError: it holds a run of another config; the message names the fields.
+        OutputError: it cannot be created or written, holds something else, or another process is using it.
+    """
+    path = pathlib.Path(path).expanduser().resolve()
+    # A folder with other things in it is never touched; one with only a lock is a run that died at birth.
+    if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
+        raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run; the kernel frees it on any death)
+    except OSError as error:
+        raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
+    with lock:
+        _acquire(lock, path)
+        _settle_config(path, config)
+        yield path
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Write JSON atomically: readers see the old file or the new one.
+
+    Raises:
+        StorageError: the disk is full or gone; the old file is intact.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a text file atomically, as `write_json`."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"writing {path} failed: {error.strerror}") from error
+
+
+def read_config(path: pathlib.Path) -> Mapping[str, Any]:
+    """Return the resolved config of a run folder.
+
+    Raises:
+        ConfigError: it is no run folder, or its config.json is damaged.
+    """
+    try:
+        return configs.from_json((path / "config.json").read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is no run folder: it has no config.json") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path / 'config.json'} cannot be read: {error}") from error
+
+
+def _acquire(lock: Any, path: pathlib.Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        raise OutputError(f"{path} is in use by {lock.read().strip() or 'another process'}") from error
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
+
+
+def _settle_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
+    if not (path / "config.json").exists():
+        write_text(path / "config.json", configs.to_json(config))
+        return
+    differing = configs.differences(read_config(path), config)
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise ConfigError(f"{path} holds a run of another config ({'; '.join(differing[:3])}{more}); use another --workdir")

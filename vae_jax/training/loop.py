@@ -1,0 +1,138 @@
+"""The training loop: chunks of steps, validation, selection, checkpoints, early stopping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.errors import Diverged, Preempted
+from vae_jax.training.optim import averaged_params
+from vae_jax.types import TrainState, Tree
+
+
+class Program(NamedTuple):
+    """What the loop runs: compiled functions and the order of the data."""
+
+    chunk: Callable[..., tuple[TrainState, Tree]]  # (state, indices [S,B], num_steps) -> (state, metrics [S])
+    indices: Callable[[int, int], np.ndarray]  # (start, stop) -> [stop - start, B]
+    validate: Callable[[Tree, Tree, Mapping[str, jax.Array]], dict[str, float]]  # (params, stats, hypers) -> means
+    steps_per_epoch: int
+
+
+class Outlet(NamedTuple):
+    """Where results of the loop go."""
+
+    save: Callable[[int, Tree], None]  # (step, checkpoint tree)
+    wait: Callable[[], None]  # until the last save is on disk
+    newest: Callable[[], int | None]  # newest step on disk
+    write: Callable[..., None]  # (step, split, metrics, speed)
+    show: Callable[[int, str], None]  # (step, text)
+    unit: str  # of the loss
+
+
+class Timing(NamedTuple):
+    """Wall-clock facts of a call of `fit`."""
+
+    steps: int
+    seconds: float  # training and validation, without the first chunk
+    first_step_at: float | None  # time.time() when the first chunk was done
+
+
+def with_best(state: TrainState, value: float = float("inf")) -> Tree:
+    """Return the checkpoint tree: the state, and a copy of the parameters to evaluate, with the loss they reached."""
+    params = averaged_params(state.opt_state, state.params)
+    best = {"params": params, "stats": state.stats, "loss": jnp.float32(value), "step": state.step}
+    return {"state": state._asdict(), "best": jax.tree.map(jnp.copy, best)}
+
+
+def fit(
+    program: Program, tree: Tree, outlet: Outlet, config: Mapping[str, Any], checkpoint_seconds: float, stopping: Any
+) -> tuple[Tree, Timing]:
+    """Train from the checkpoint tree `tree` to the end, and return the final tree.
+
+    Args:
+        program: see `Program`.
+        tree: as `with_best` makes it, or as restored; its buffers are given to the compiled program.
+        outlet: see `Outlet`.
+        config: `config.train`.
+        checkpoint_seconds: the least time between two saves; the end is always saved.
+        stopping: its `signal_name` is read once per chunk.
+
+    Raises:
+        Diverged: the loss or gradient norm of a step is not finite; names the step and the last good checkpoint.
+        Preempted: a signal arrived; the state is saved.
+    """
+    state, best = TrainState(**tree["state"]), tree["best"]
+    total, per_epoch = config["epochs"] * program.steps_per_epoch, program.steps_per_epoch
+    step = first = int(state.step)
+    saved_at, clock, first_step_at, counted_from = time.monotonic(), time.monotonic(), None, first
+    while step < total and not _impatient(step, best, config, per_epoch):
+        stop = _next_stop(step, total, per_epoch, config)
+        rows = np.zeros((config["steps_per_call"], config["batch_size"]), np.int32)
+        rows[: stop - step] = program.indices(step, stop)
+        state, metrics = program.chunk(state, rows, stop - step)
+        metrics = {name: np.asarray(values)[: stop - step] for name, values in metrics.items()}
+        _check_finite(metrics, step, per_epoch, outlet)
+        if first_step_at is None:
+            first_step_at, clock, counted_from = time.time(), time.monotonic(), stop
+        step = stop
+        means = {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
+        speed = (step - counted_from) * config["batch_size"] / max(time.monotonic() - clock, 1e-9)
+        outlet.write(step, "train", means, {"images_per_second": speed})
+        text = f"loss {means['loss']:.4g}{outlet.unit}"
+        if step % (config["eval_every_epochs"] * per_epoch) == 0 or step == total:
+            best, value = _select(program, state, best, config["select"])
+            outlet.write(step, "validation", value)
+            text += f"  validation {value['loss']:.4g}  best {float(best['loss']):.4g}"
+        outlet.show(step, text)
+        signal_name = stopping.signal_name
+        done = step == total or _impatient(step, best, config, per_epoch)
+        if done or signal_name or time.monotonic() - saved_at >= checkpoint_seconds:
+            outlet.save(step, {"state": state._asdict(), "best": best})
+            saved_at = time.monotonic()
+        if signal_name:
+            outlet.wait()
+            raise Preempted(f"{signal_name}: saved at step {step} of {total}; the same command resumes the run")
+    seconds = time.monotonic() - clock
+    return {"state": state._asdict(), "best": best}, Timing(step - counted_from, seconds, first_step_at)
+
+
+def _next_stop(step: int, total: int, per_epoch: int, config: Mapping[str, Any]) -> int:
+    """Return where the next chunk ends: after steps_per_call steps, but not beyond the next validation."""
+    period = config["eval_every_epochs"] * per_epoch
+    validation = (step // period + 1) * period
+    return min(step + config["steps_per_call"] - step % period % config["steps_per_call"], validation, total)
+
+
+def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int) -> bool:
+    patience = config["patience_epochs"]
+    return patience is not None and step - int(best["step"]) >= patience * per_epoch and bool(jnp.isfinite(best["loss"]))
+
+
+def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:
+    new = with_best(state)["best"]
+    value = program.validate(new["params"], new["stats"], state.hypers)
+    if not all(np.isfinite(list(value.values()))):
+        raise Diverged(f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate")
+    if select == "last" or value["loss"] < float(best["loss"]):
+        return new | {"loss": jnp.float32(value["loss"])}, value
+    return best, value
+
+
+def _check_finite(metrics: Mapping[str, np.ndarray], start: int, per_epoch: int, outlet: Outlet) -> None:
+    for name in ("loss", "grad_norm"):
+        bad = np.flatnonzero(~np.isfinite(metrics[name]))
+        if bad.size:
+            step = start + int(bad[0])
+            outlet.wait()
+            good = outlet.newest()
+            where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
+            raise Diverged(
+                f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
+                "lower hypers.learning_rate or set train.clip_norm"
+            )

@@ -1,0 +1,94 @@
+"""What a reader needs to run a run again: command, versions, code, data, devices, seeds."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jaxlib
+
+from vae_jax import __version__
+from vae_jax.config import fingerprint
+
+_SAFE_PREFIXES = ("JAX_", "XLA_", "SLURM_", "CUDA_", "NCCL_")  # never the rest: it may hold tokens
+
+
+def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of a run that starts now; `data` says what was read, with its SHA-256."""
+    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    return {
+        "schema": 1,
+        "started_utc": _now(),
+        "restarts": [],
+        "command": [sys.executable, *sys.argv],
+        "config_sha256": fingerprint(config),
+        "seeds": {"seed": config["seed"], "data_seed": config["data"]["seed"]},
+        "code": {"version": __version__, **_git()},
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "host": socket.gethostname(),
+        "packages": dict(sorted(packages.items())),
+        "packages_sha256": hashlib.sha256(json.dumps(sorted(packages.items())).encode()).hexdigest(),
+        "jax": _jax(),
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SAFE_PREFIXES)},
+        "data": dict(data),
+    }
+
+
+def note_restart(manifest: dict[str, Any], step: int) -> dict[str, Any]:
+    """Return the manifest of a run that goes on from `step`, with what has changed since it started."""
+    changed = {"code": _git() | {"version": __version__}, "jax": _jax(), "host": socket.gethostname()}
+    changed = {k: v for k, v in changed.items() if manifest.get(k) != v}
+    return manifest | {"restarts": [*manifest["restarts"], {"utc": _now(), "step": step, "changed": changed}]}
+
+
+def _jax() -> dict[str, Any]:
+    device = jax.local_devices()[0]
+    return {
+        "version": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "backend": jax.default_backend(),
+        "platform_version": device.client.platform_version,
+        "device_kind": device.device_kind,
+        "device_count": jax.device_count(),
+        "process_count": jax.process_count(),
+        "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "parameter_dtype": "float32",
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+        "x64": jax.config.jax_enable_x64,
+        "prng": jax.config.jax_default_prng_impl,
+        "threefry_partitionable": jax.config.jax_threefry_partitionable,
+    }
+
+
+def _git() -> dict[str, Any]:
+    where = pathlib.Path(__file__).parent
+
+    def ask(*words: str) -> str | None:
+        try:
+            return subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, timeout=10, check=True).stdout
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    commit, status = ask("rev-parse", "HEAD"), ask("status", "--porcelain")
+    diff = ask("diff", "HEAD")
+    return {
+        "commit": commit.strip() if commit else None,
+        "dirty": bool(status.strip()) if status is not None else None,
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

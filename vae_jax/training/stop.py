@@ -1,0 +1,39 @@
+"""Asked to stop: finish what is compiled, save, leave with a code of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+from vae_jax.errors import Preempted
+
+
+class StopRequest:
+    """While entered, SIGTERM, SIGINT and SIGUSR1 are noted in `signal_name`; a second Ctrl-C interrupts at once.
+
+    Once `nothing_to_save` is set, the first one ends the run at once.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self.nothing_to_save = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: type | BaseException | TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.signal_name is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+        if self.nothing_to_save:
+            raise Preempted(f"{self.signal_name}: training is saved; the same command finishes the run")

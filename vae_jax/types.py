@@ -1,0 +1,73 @@
+"""The waist: all that training and evaluation know of a model, and all that an objective knows of a draw.
+
+Shape letters used everywhere: B batch, K samples of z, D latent size, H W C picture (NHWC), N data set, M sweep members.
+Values are nats per example unless a name says otherwise; losses are minimised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Tree = Any  # nested dicts of arrays
+Batch = dict[str, jax.Array]  # image [B,H,W,C] target; input [B,H,W,C] what is encoded; label [B]; index [B]
+Hypers = dict[str, jax.Array]  # traced scalars
+
+
+class Spec(NamedTuple):
+    """What a model may know of its data before it sees a batch."""
+
+    shape: tuple[int, int, int]  # H, W, C
+    num_classes: int  # 0 where there are no labels
+    mean: np.ndarray  # [H,W,C] mean training picture, in [0, 1]
+
+
+class Draws(NamedTuple):
+    """All that a bound may look at."""
+
+    x: jax.Array  # [B,H,W,C]
+    q: Any  # the posterior q(z|x): batch [B], event [D]
+    prior: Any  # p(z)
+    z: jax.Array  # [K,B,D], drawn from q
+    log_px: jax.Array  # [K,B] log p(x|z), summed over the pixels
+    log_pz: jax.Array  # [K,B] log p(z), summed over the latents
+    log_qz: jax.Array  # [K,B] log q(z|x), summed over the latents
+    key: jax.Array  # randomness left for the objective
+
+
+# (draws, hypers, step) -> (loss per example [B], terms to log, each [B])
+Objective = Callable[[Draws, Hypers, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+class Model(NamedTuple):
+    """A model as pure functions. `params` and `stats` are nested dicts of arrays; keys are typed PRNG keys.
+
+    Noise is keyed by `batch['index']`, so no value depends on how examples are grouped into batches.
+    """
+
+    init: Callable[..., tuple[Tree, Tree]]  # (key) -> (params, stats)
+    loss: Callable[..., tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]]
+    """(params, stats, batch, key, hypers, step) -> (scalar, (stats, scalar metrics))"""
+    evaluate: Callable[..., dict[str, jax.Array]]
+    """(params, stats, batch, key, hypers) -> metrics, every value [B]; 'loss' is what training minimises, fully warmed up,
+    and what validation selects by"""
+    log_weights: Callable[..., jax.Array] | None
+    """(params, stats, batch, key, k) -> [k,B] log p(x,z) - log q(z|x); None where there is no likelihood"""
+    encode: Callable[..., jax.Array]  # (params, stats, batch) -> [B,D], deterministic
+    decode: Callable[..., jax.Array]  # (params, stats, z [N,D], label [N]) -> [N,H,W,C] mean picture
+    sample: Callable[..., jax.Array] | None
+    """(params, stats, key, label [N], temperature) -> [N,H,W,C] mean pictures; None where there is no prior"""
+
+
+class TrainState(NamedTuple):
+    """All that training carries from one step to the next; a checkpoint is exactly this and the best parameters."""
+
+    step: jax.Array  # int32, steps done
+    params: Tree
+    stats: Tree
+    opt_state: Tree
+    key: jax.Array
+    hypers: Hypers
