@@ -81,9 +81,9 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
             "state_sha256": state_sha256(tree["state"]),
             "images_per_second": timing.steps * config["train"]["batch_size"] / timing.seconds if timing.steps else None,
             "seconds_to_first_step": timing.first_step_at - started_at if timing.first_step_at else None,
-            "seconds_total": time.time() - started_at,
         }
         pictures = _draw(config, parts, tree, pca, folder)
+        results["seconds_total"] = time.time() - started_at
         write_json(folder / "results.json", results)
     say("pictures: " + ", ".join(os.path.relpath(p) for p in pictures))
     return results

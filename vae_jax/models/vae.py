@@ -59,7 +59,7 @@ def make(
             self.log_scale = nnx.Linear(self.encoder.num_features, latent, rngs=rngs)
             maps = jnp.zeros((*spec.shape, observe.num_maps)).at[..., 0].set(observe.offset(spec.mean))
             self.decoder = decode_with(latent + num_classes, maps, rngs)
-            self.shared = nnx.Param(jnp.array(observe.shared, jnp.float32))
+            self.shared = nnx.Dict({name: nnx.Param(jnp.float32(value)) for name, value in observe.shared.items()})
 
         def posterior(self, batch: Batch) -> Normal:
             features = self.encoder(batch["input"], _one_hot(batch["label"]))
@@ -81,7 +81,8 @@ def make(
         z = q.at(noise)
         x, label = (jnp.broadcast_to(batch[name], (k, *batch[name].shape)) for name in ("image", "label"))
         maps = net.maps(z.reshape(-1, latent), label.reshape(-1))
-        log_px = observe.log_prob(maps, net.shared[...], x.reshape(-1, *spec.shape)).reshape(z.shape[:2])
+        shared = {name: value[...] for name, value in net.shared.items()}
+        log_px = observe.log_prob(maps, shared, x.reshape(-1, *spec.shape)).reshape(z.shape[:2])
         return Draws(batch["image"], q, prior, z, log_px, prior.log_prob(z), q.log_prob(z), rest)
 
     def loss(params, stats, batch, key, hypers, step):

@@ -22,35 +22,35 @@ from vae_jax.prob.distributions import LOG_2PI, clipped_logit
 class Likelihood(NamedTuple):
     """A family p(x | maps, shared).
 
-    maps [N,H,W,C,P] come from the decoder; shared [S] are parameters of their own, the same for all pixels.
+    maps [N,H,W,C,P] come from the decoder; shared are scalar parameters of their own, the same for all pixels.
     """
 
     num_maps: int  # P
-    shared: tuple[float, ...]  # initial values of the S shared parameters
+    shared: dict[str, float]  # name -> initial value
     offset: Callable[[np.ndarray], np.ndarray]  # mean picture [H,W,C] -> the first map's initial value [H,W,C]
-    log_prob: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]  # (maps, shared, x [N,H,W,C]) -> [N]
+    log_prob: Callable[[jax.Array, dict[str, jax.Array], jax.Array], jax.Array]  # (maps, shared, x [N,H,W,C]) -> [N]
     mean: Callable[[jax.Array], jax.Array]  # maps -> mean picture [N,H,W,C]
 
 
 def bernoulli() -> Likelihood:
     """Bernoulli from logits l: log p = x l - softplus(l), finite with the right gradient at any finite logit."""
 
-    def log_prob(maps: jax.Array, shared: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         logits = maps[..., 0]
         return _sum_pixels(x * logits - jax.nn.softplus(logits))
 
-    return Likelihood(1, (), clipped_logit, log_prob, lambda maps: jax.nn.sigmoid(maps[..., 0]))
+    return Likelihood(1, {}, clipped_logit, log_prob, lambda maps: jax.nn.sigmoid(maps[..., 0]))
 
 
 def gaussian(*, scale: float = 1.0) -> Likelihood:
     """Normal with one fixed standard deviation for all pixels: the squared error / 2 scale^2, plus its constants."""
 
-    def log_prob(maps: jax.Array, shared: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         return _normal(x, maps[..., 0], jnp.log(scale))
 
-    return Likelihood(1, (), _identity, log_prob, _first_map)
+    return Likelihood(1, {}, _identity, log_prob, _first_map)
 
 
 def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
@@ -59,10 +59,10 @@ def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
     The scale is min_scale + softplus(s), so a picture that is matched exactly cannot send the density to infinity.
     """
 
-    def log_prob(maps: jax.Array, shared: jax.Array, x: jax.Array) -> jax.Array:
-        return _normal(x, maps[..., 0], jnp.log(min_scale + jax.nn.softplus(shared[0])))
+    def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
+        return _normal(x, maps[..., 0], jnp.log(min_scale + jax.nn.softplus(shared["raw_scale"])))
 
-    return Likelihood(1, (_inverse_softplus(0.3),), _identity, log_prob, _first_map)
+    return Likelihood(1, {"raw_scale": _inverse_softplus(0.3)}, _identity, log_prob, _first_map)
 
 
 def gaussian_pixel_scale(*, min_scale: float = 0.05) -> Likelihood:
@@ -71,21 +71,21 @@ def gaussian_pixel_scale(*, min_scale: float = 0.05) -> Likelihood:
     Pixels that are constant in the data drive their scale to `min_scale`: the figure in nats depends on it.
     """
 
-    def log_prob(maps: jax.Array, shared: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         return _normal(x, maps[..., 0], jnp.log(min_scale + jax.nn.softplus(maps[..., 1])))
 
-    return Likelihood(2, (), _identity, log_prob, _first_map)
+    return Likelihood(2, {}, _identity, log_prob, _first_map)
 
 
 def laplace(*, scale: float = 0.1) -> Likelihood:
     """Laplace with one fixed scale b: log p = -|x - m| / b - log 2b, a mean absolute error with its constants."""
 
-    def log_prob(maps: jax.Array, shared: jax.Array, x: jax.Array) -> jax.Array:
+    def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         return _sum_pixels(-jnp.abs(x - maps[..., 0]) / scale - math.log(2 * scale))
 
-    return Likelihood(1, (), _identity, log_prob, _first_map)
+    return Likelihood(1, {}, _identity, log_prob, _first_map)
 
 
 def _normal(x: jax.Array, loc: jax.Array, log_scale: jax.Array) -> jax.Array:

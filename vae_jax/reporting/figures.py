@@ -21,13 +21,13 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     return sheet
 
 
-def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_side: int = 480) -> None:
+def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_width: int = 640) -> None:
     """Write pictures in [0, 1] (values outside are clipped) as a grid, enlarged by whole factors, without smoothing."""
     sheet = (np.clip(tile(images, columns), 0, 1) * 255).round().astype(np.uint8)
     if sheet.shape[-1] == 2:
         sheet = np.concatenate([sheet, np.zeros_like(sheet[..., :1])], -1)
     picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet[..., :3])
-    factor = max(1, -(-min_side // max(picture.size)))
+    factor = max(1, -(-min_width // picture.width))
     picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST).save(path)
 
 
