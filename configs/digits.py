@@ -3,7 +3,8 @@
 `get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv, and runlocal for a run of seconds.
 """
 
-from base import get_config as get_base, set_autoencoder, set_vae
+from base import get_config as get_base
+from base import set_autoencoder, set_vae
 
 from vae_jax.config import parse_arg
 from vae_jax.errors import ConfigError

@@ -74,7 +74,9 @@ def fill(home: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
     for field in chosen:
         if field not in fields:
             takes = ", ".join(fields) or "no fields"
-            raise ConfigError(f"{where}.{field} is set, but {name!r} does not take it (it takes {takes}); leave it unset")
+            raise ConfigError(
+                f"{where}.{field} is set, but {name!r} does not take it (it takes {takes}); leave it unset"
+            )
     missing = [k for k, v in fields.items() if v is REQUIRED and k not in chosen]
     if missing:
         raise ConfigError(f"{where}.{missing[0]} is not set, and {name!r} needs it")

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vae_jax.errors import ConfigError, UserError
+from vae_jax.errors import ConfigError, OutputError, UserError
 
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
 
@@ -39,7 +39,9 @@ def add_data_dir(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--data_dir", default=os.environ.get("VAE_JAX_DATA_DIR") or None, help=DATA_DIR_HELP)
 
 
-def parse_with_overrides(flags: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+def parse_with_overrides(
+    flags: argparse.ArgumentParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
     """Parse the flags, and `--config.path.to.field=value` as overrides.
 
     Raises:
@@ -65,6 +67,21 @@ def parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Names
     if overrides:
         raise ConfigError(f"--config.{next(iter(overrides))}: the config of a finished run cannot be changed")
     return args
+
+
+def output_file(path: str, suffix: str) -> pathlib.Path:
+    """Return the path of a file to write, after checking that it can be.
+
+    Raises:
+        ConfigError: another suffix.
+        OutputError: its folder does not exist or cannot be written.
+    """
+    out = pathlib.Path(path).expanduser()
+    if out.suffix.lower() != suffix:
+        raise ConfigError(f"--out={path} must end in {suffix}")
+    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK) or out.is_dir():
+        raise OutputError(f"--out={path} cannot be written: {out.parent} is no folder that can be written to")
+    return out
 
 
 def main(script: Callable[[Sequence[str]], Any]) -> None:

@@ -96,7 +96,9 @@ def from_json(text: str) -> ml_collections.FrozenConfigDict:
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List the fields in which two resolved configs differ, as 'field: old -> new'."""
     a, b = (dict(flatten(json.loads(to_json(c)))) for c in (old, new))
-    return [f"{k}: {a.get(k, 'unset')} -> {b.get(k, 'unset')}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)]
+    return [
+        f"{k}: {a.get(k, 'unset')} -> {b.get(k, 'unset')}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k)
+    ]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -118,7 +120,9 @@ def parse_arg(arg: str, **defaults: Any) -> dict[str, Any]:
     for item in filter(None, arg.split(",")):
         name, has_value, text = item.partition("=")
         if name not in defaults:
-            raise ConfigError(f"config argument {name!r} is unknown{build.nearest(name, defaults)}; known: {', '.join(defaults)}")
+            raise ConfigError(
+                f"config argument {name!r} is unknown{build.nearest(name, defaults)}; known: {', '.join(defaults)}"
+            )
         kind = type(defaults[name])
         if kind is not bool and not has_value:
             raise ConfigError(f"config argument {name!r} needs a value: {name}=...")
@@ -130,8 +134,12 @@ def _read(spec: str) -> ml_collections.ConfigDict:
     path_text, colon, arg = spec.partition(":")
     path = pathlib.Path(path_text)
     if not path.is_file():
-        beside = sorted(str(p) for p in path.parent.glob("*.py")) or sorted(str(p) for p in pathlib.Path("configs").glob("*.py"))
-        raise ConfigError(f"no config file {path_text}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}")
+        beside = sorted(str(p) for p in path.parent.glob("*.py")) or sorted(
+            str(p) for p in pathlib.Path("configs").glob("*.py")
+        )
+        raise ConfigError(
+            f"no config file {path_text}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}"
+        )
     module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     module = importlib.util.module_from_spec(module_spec)
     sys.path.insert(0, str(path.resolve().parent))

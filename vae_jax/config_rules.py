@@ -97,7 +97,9 @@ def check_values(tree: Mapping[str, Any]) -> None:
     for part in ("encoder", "decoder"):
         net = tree["model"].get(part) or {}
         if net.get("stride", 1) > net.get("kernel", net.get("stride", 1)):
-            raise ConfigError(f"model.{part}.stride={net['stride']} skips pixels: it must not exceed kernel={net['kernel']}")
+            raise ConfigError(
+                f"model.{part}.stride={net['stride']} skips pixels: it must not exceed kernel={net['kernel']}"
+            )
 
 
 def _check_leaves(tree: Mapping[str, Any], prefix: str) -> None:

@@ -17,12 +17,14 @@ from vae_jax.data.dataset import Dataset, sha256
 from vae_jax.data.feed import arrays, make_batch_of, make_spec
 from vae_jax.data.load import load_dataset
 from vae_jax.data.order import batch_indices, steps_per_epoch
+from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca
 from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test, make_evaluate
 from vae_jax.pictures import save_pictures
 from vae_jax.reporting.log import MetricLog, read_rows
 from vae_jax.reporting.progress import Progress, say
+from vae_jax.trained import Trained, load, make_model
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
 from vae_jax.training.fingerprint import state_sha256
@@ -32,7 +34,6 @@ from vae_jax.training.mesh import check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
 from vae_jax.training.step import init_state, make_chunk, make_step
 from vae_jax.training.stop import StopRequest
-from vae_jax.trained import Trained, make_model
 from vae_jax.types import Model, Spec, Tree
 
 
@@ -79,7 +80,9 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
             "steps": int(tree["state"]["step"]),
             "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(tree["state"]["params"])),
             "state_sha256": state_sha256(tree["state"]),
-            "images_per_second": timing.steps * config["train"]["batch_size"] / timing.seconds if timing.steps else None,
+            "images_per_second": timing.steps * config["train"]["batch_size"] / timing.seconds
+            if timing.steps
+            else None,
             "seconds_to_first_step": timing.first_step_at - started_at if timing.first_step_at else None,
         }
         pictures = _draw(config, parts, tree, pca, folder)
@@ -126,10 +129,33 @@ def put_together(config: Mapping[str, Any], dataset: Dataset, num_devices: int |
     return Parts(spec, model, program, lambda: with_best(init(jax.random.key(config["seed"]), hypers)), batches, stored)
 
 
+def evaluate_split(
+    folder: pathlib.Path, dataset: Dataset, split: str, num_samples: int, num_images: int | None = None
+) -> dict[str, Any]:
+    """Return the figures of a trained run on a split of its data, or on the first `num_images` of it.
+
+    Raises:
+        ConfigError: the data are not those of the run.
+        StorageError: the run has no undamaged checkpoint.
+    """
+    trained = load(folder)
+    recorded = json.loads((folder / "manifest.json").read_text())["data"]["sha256"]
+    if recorded != (found := sha256(dataset)):
+        raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
+    config = trained.config
+    stored = {name: jax.device_put(value[:num_images]) for name, value in arrays(dataset.splits[split]).items()}
+    hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
+    settings = {**config["evaluate"], "num_importance_samples": num_samples}
+    batch_of = make_batch_of(config["data"], split, dataset.levels)
+    return evaluate_test(trained.model, trained.params, trained.stats, hypers, batch_of, stored, settings)
+
+
 def use_compilation_cache() -> None:
     """Keep compiled programs between processes, in $JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(home / "vae_jax" / "xla")))
+    jax.config.update(
+        "jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(home / "vae_jax" / "xla"))
+    )
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -39,7 +39,9 @@ class Trained(NamedTuple):
 
     def decode(self, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] of codes [N,D]."""
-        return np.asarray(self.model.decode(self.params, self.stats, jnp.asarray(codes), self._labels(labels, len(codes))))
+        return np.asarray(
+            self.model.decode(self.params, self.stats, jnp.asarray(codes), self._labels(labels, len(codes)))
+        )
 
     def reconstruct(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return decode(encode(images))."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
 
 def unit(keys: jax.Array, images: jax.Array) -> jax.Array:

@@ -49,7 +49,11 @@ def make(
     if condition and not spec.num_classes:
         raise ConfigError("model.condition=True needs labels, and the data have none")
     num_classes = spec.num_classes if condition else 0
-    observe, bound, prior = build("prob.likelihoods", likelihood)(), build("objectives", objective), standard_normal(latent)
+    observe, bound, prior = (
+        build("prob.likelihoods", likelihood)(),
+        build("objectives", objective),
+        standard_normal(latent),
+    )
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
     class Networks(nnx.Module):

@@ -42,9 +42,7 @@ class Conv(nnx.Module):
 class ConvTranspose(nnx.Module):
     """The adjoint of a strided convolution, to pictures of a given shape; without a bias."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, shape: tuple[int, int], rngs: nnx.Rngs
-    ):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, shape: tuple[int, int], rngs: nnx.Rngs):
         # Each output pixel receives kernel^2 / stride^2 terms from each input channel.
         scale = stride / kernel / inputs**0.5
         self.kernel = nnx.Param(scale * jax.random.normal(rngs.params(), (kernel, kernel, outputs, inputs)))

@@ -47,7 +47,9 @@ def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -
     figure.savefig(path, dpi=120)
 
 
-def save_latent_map(path: pathlib.Path, codes: np.ndarray, labels: np.ndarray | None, axes_names: Sequence[str]) -> None:
+def save_latent_map(
+    path: pathlib.Path, codes: np.ndarray, labels: np.ndarray | None, axes_names: Sequence[str]
+) -> None:
     """Plot codes [N,2], coloured by label [N] where there are labels."""
     figure, axes = _figure()
     points = axes.scatter(*codes.T, c=labels, s=6, cmap="tab10" if labels is not None else None)

@@ -37,7 +37,9 @@ class MetricLog:
         except OSError:
             pass  # what could not be flushed was reported by `write`
 
-    def write(self, step: int, split: str, metrics: Mapping[str, float], speed: Mapping[str, float] | None = None) -> None:
+    def write(
+        self, step: int, split: str, metrics: Mapping[str, float], speed: Mapping[str, float] | None = None
+    ) -> None:
         """Append one row.
 
         Raises:

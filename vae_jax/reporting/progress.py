@@ -18,9 +18,14 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if sys.stdout.isatty():
-            from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
-            columns = TextColumn("step {task.completed:.0f}/{task.total:.0f}"), BarColumn(), TextColumn("{task.description}")
+            columns = (
+                TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+                BarColumn(),
+                TextColumn("{task.description}"),
+            )
             self._bar = Bar(*columns, TimeRemainingColumn())
             self._bar.start()
             self._task = self._bar.add_task("", total=self.total, completed=self.first)

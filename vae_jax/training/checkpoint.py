@@ -99,7 +99,9 @@ def restore(folder: pathlib.Path, abstract: Tree, report: Any = print) -> tuple[
             damaged.append(step)
             report(f"checkpoint {step} is damaged ({_reason(error)}); set aside as {aside.name}")
     if damaged:
-        raise StorageError(f"every checkpoint in {folder} is damaged (steps {damaged}); delete the folder to start anew")
+        raise StorageError(
+            f"every checkpoint in {folder} is damaged (steps {damaged}); delete the folder to start anew"
+        )
     return None
 
 
@@ -148,7 +150,10 @@ def _check_shapes(stored: Tree, abstract: Tree, path: pathlib.Path) -> None:
     have = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(stored)]
     want = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(abstract)]
     if sorted(have) != sorted(want):
-        odd = next((pair for pair in zip(sorted(have), sorted(want), strict=False) if pair[0] != pair[1]), (len(have), len(want)))
+        odd = next(
+            (pair for pair in zip(sorted(have), sorted(want), strict=False) if pair[0] != pair[1]),
+            (len(have), len(want)),
+        )
         raise ConfigError(f"checkpoint {path} is of another model: it holds {odd[0]} where {odd[1]} is expected")
 
 

@@ -93,4 +93,6 @@ def _settle_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
     differing = configs.differences(read_config(path), config)
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise ConfigError(f"{path} holds a run of another config ({'; '.join(differing[:3])}{more}); use another --workdir")
+        raise ConfigError(
+            f"{path} holds a run of another config ({'; '.join(differing[:3])}{more}); use another --workdir"
+        )

@@ -111,7 +111,9 @@ def _next_stop(step: int, total: int, per_epoch: int, config: Mapping[str, Any])
 
 def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int) -> bool:
     patience = config["patience_epochs"]
-    return patience is not None and step - int(best["step"]) >= patience * per_epoch and bool(jnp.isfinite(best["loss"]))
+    return (
+        patience is not None and step - int(best["step"]) >= patience * per_epoch and bool(jnp.isfinite(best["loss"]))
+    )
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:

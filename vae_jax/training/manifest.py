@@ -77,7 +77,9 @@ def _git() -> dict[str, Any]:
 
     def ask(*words: str) -> str | None:
         try:
-            return subprocess.run(["git", *words], cwd=where, capture_output=True, text=True, timeout=10, check=True).stdout
+            return subprocess.run(
+                ["git", *words], cwd=where, capture_output=True, text=True, timeout=10, check=True
+            ).stdout
         except (OSError, subprocess.SubprocessError):
             return None
 

@@ -1,0 +1,27 @@
+# make demo: train the digits VAE.  make test: lint and all tests.  Both make .venv first; only Python >= 3.11 is needed.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+WORKDIR ?= runs/demo
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.core
+	$(RUN) scripts/train.py --config=configs/digits.py --workdir=$(WORKDIR)
+
+# Data that are not in the repository: VAE_JAX_DATA_DIR=folder make test
+test: $(VENV)/.test
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest -n 2
+
+$(VENV)/.core: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(RUN) -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

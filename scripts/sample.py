@@ -1,0 +1,43 @@
+"""Draw new pictures from a trained run, as one PNG.
+
+    python scripts/sample.py --workdir=RUN [--num=64] [--label=7] [--temperature=1.0] [--seed=0] [--out=samples.png]
+
+--label needs a conditional model; without it such a model draws all its labels in turn.
+"""
+
+import math
+import pathlib
+
+from vae_jax import cli
+from vae_jax.errors import ConfigError
+
+
+def main(argv):
+    flags = cli.parser(__doc__)
+    flags.add_argument("--workdir", required=True, help="run folder")
+    flags.add_argument("--num", type=int, default=64, help="how many (default: 64)")
+    flags.add_argument("--label", type=int, help="what to draw, for a conditional model")
+    flags.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z (default: 1)")
+    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--out", default="samples.png", help="PNG file to write (default: samples.png)")
+    args = cli.parse(flags, argv)
+    if args.num < 1:
+        raise ConfigError(f"--num={args.num} is not allowed: expected 1 or more")
+    if not (math.isfinite(args.temperature) and args.temperature >= 0):
+        raise ConfigError(f"--temperature={args.temperature} is not allowed: expected a number, 0 or more")
+    if not 0 <= args.seed < 2**32:
+        raise ConfigError(f"--seed={args.seed} is not allowed: expected 0..4294967295")
+    out = cli.output_file(args.out, ".png")
+    from vae_jax.reporting.figures import save_grid
+    from vae_jax.reporting.progress import say
+    from vae_jax.run import use_compilation_cache
+    from vae_jax.trained import load
+
+    use_compilation_cache()
+    images = load(pathlib.Path(args.workdir)).sample(args.num, args.label, args.temperature, args.seed)
+    save_grid(out, images, columns=max(1, math.isqrt(args.num)))
+    say(f"{args.num} pictures in {out}")
+
+
+if __name__ == "__main__":
+    cli.main(main)
