@@ -13,8 +13,9 @@ from vae_jax.errors import ConfigError
 def get_config(arg=""):
     """Return the config of a variant; the plain VAE has a Gaussian likelihood with one learned scale."""
     choice = parse_arg(arg, variant="vae", runlocal=False)
+    if choice["variant"] not in _VARIANTS:
+        raise ConfigError(f"variant {choice['variant']!r} is unknown; known: {', '.join(_VARIANTS)}")
     config = set_vae(get_base(), "gaussian_shared_scale")
-    config.model.latent = 2
     config.model.encoder.hidden = (256, 128)
     config.data.name = "digits"
     config.train.batch_size = 64
@@ -23,17 +24,15 @@ def get_config(arg=""):
     config.train.eval_every_epochs = 5
     config.schedule.name = "warmup_cosine"
     config.evaluate.num_importance_samples = 1000
-    _VARIANTS.get(choice["variant"], _unknown(choice["variant"]))(config)
+    _VARIANTS[choice["variant"]](config)
     if choice["runlocal"]:
         config.train.epochs, config.train.eval_every_epochs = 10, 5
     return config
 
 
-def _unknown(name):
-    def refuse(config):
-        raise ConfigError(f"variant {name!r} is unknown; known: {', '.join(_VARIANTS)}")
-
-    return refuse
+def _vae(config):
+    """A two-dimensional code, so that the whole latent space can be looked at."""
+    config.model.latent = 2
 
 
 def _autoencoder(config):
@@ -64,7 +63,7 @@ def _conv(config):
 
 
 _VARIANTS = {
-    "vae": lambda config: None,
+    "vae": _vae,
     "autoencoder": _autoencoder,
     "linear": _linear,
     "denoising": _denoising,

@@ -1,4 +1,4 @@
-"""From a name in a config to a function of this package: `{'name': 'conv', 'channels': (32, 64)}` -> `partial(conv, channels=...)`.
+"""From a name in a config to a function: `{'name': 'conv', 'channels': (8, 16)}` -> `partial(conv, channels=(8, 16))`.
 
 There is no registry. A *home* is a module or a package; its components are the public functions that its files
 define, each under its own name, or, in a file that defines `make`, that one under the name of the file. The fields

@@ -1,4 +1,4 @@
-"""One run, from a config and its data to a finished run folder. Here the parts are put together; nothing else is done."""
+"""One run, from a config and its data to a finished run folder: here the parts are put together."""
 
 from __future__ import annotations
 

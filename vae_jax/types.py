@@ -1,6 +1,6 @@
 """The waist: all that training and evaluation know of a model, and all that an objective knows of a draw.
 
-Shape letters used everywhere: B batch, K samples of z, D latent size, H W C picture (NHWC), N data set, M sweep members.
+Shape letters: B batch, K samples of z, D latent size, H W C picture (NHWC), N data set, M sweep members.
 Values are nats per example unless a name says otherwise; losses are minimised.
 """
 
@@ -52,8 +52,8 @@ class Model(NamedTuple):
     loss: Callable[..., tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]]
     """(params, stats, batch, key, hypers, step) -> (scalar, (stats, scalar metrics))"""
     evaluate: Callable[..., dict[str, jax.Array]]
-    """(params, stats, batch, key, hypers) -> metrics, every value [B]; 'loss' is what training minimises, fully warmed up,
-    and what validation selects by"""
+    """(params, stats, batch, key, hypers) -> metrics, every value [B]; 'loss' is what training minimises, fully warmed
+    up, and what validation selects by"""
     log_weights: Callable[..., jax.Array] | None
     """(params, stats, batch, key, k) -> [k,B] log p(x,z) - log q(z|x); None where there is no likelihood"""
     encode: Callable[..., jax.Array]  # (params, stats, batch) -> [B,D], deterministic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -32,10 +33,8 @@ class MetricLog:
 
     def __exit__(self, *_: Any) -> None:
         self._board.close()
-        try:
+        with contextlib.suppress(OSError):  # what could not be flushed was reported by `write`
             self._file.close()
-        except OSError:
-            pass  # what could not be flushed was reported by `write`
 
     def write(
         self, step: int, split: str, metrics: Mapping[str, float], speed: Mapping[str, float] | None = None

@@ -1,4 +1,4 @@
-"""The learning rate over time as a factor of `hypers.learning_rate`. Each public function is a `config.schedule.name`."""
+"""The learning rate over time, as a factor of `hypers.learning_rate`. Each public function is a `schedule.name`."""
 
 from __future__ import annotations
 
