@@ -7,6 +7,7 @@ fails is set aside under another name and the one before it is used.
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import shutil
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import jax
 
 from vae_jax.errors import ConfigError, StorageError
-from vae_jax.training.fingerprint import fingerprint
+from vae_jax.training.fingerprint import fingerprint, raw_keys
 from vae_jax.types import Tree
 
 
@@ -33,12 +34,12 @@ class Checkpoints:
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
             self.wait()
-        except StorageError:
-            if kind is None:
-                raise
-        finally:
             if self._writer is not None:
-                self._writer.close()
+                with _one_line(self.folder):
+                    self._writer.close()
+        except StorageError:
+            if kind is None:  # else the error on its way says what matters; Orbax repeats a failure at every call
+                raise
 
     def save(self, step: int, tree: Tree) -> None:
         """Start writing `tree` as `step`; returns once it is copied to the host.
@@ -46,8 +47,7 @@ class Checkpoints:
         Raises:
             StorageError: this save, or the one before it, failed; older steps are intact.
         """
-        from orbax.checkpoint import v1 as ocp  # 1.2 s to import: only when the first checkpoint is due
-
+        ocp = _orbax()
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
@@ -117,13 +117,21 @@ def load_best(folder: pathlib.Path, report: Any = print) -> tuple[Tree, Tree]:
     return found[1]["best"]["params"], found[1]["best"]["stats"]
 
 
+def _orbax() -> Any:
+    # 1.2 s to import: only when a checkpoint is due.
+    from orbax.checkpoint import v1 as ocp
+
+    # What fails is raised to us; Orbax's threads would log the traceback as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    return ocp
+
+
 def _steps(folder: pathlib.Path) -> list[int]:
     return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
 
 
 def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
-    from orbax.checkpoint import v1 as ocp
-
+    ocp = _orbax()
     metadata = ocp.metadata(path)
     expected = metadata.custom_metadata["fingerprint"]
     if abstract is None:
@@ -148,7 +156,7 @@ def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
 def _check_shapes(stored: Tree, abstract: Tree, path: pathlib.Path) -> None:
     """Compare shapes and types in order: Orbax casts types silently and hides a wrong shape behind another error."""
     have = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(stored)]
-    want = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(abstract)]
+    want = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(jax.eval_shape(raw_keys, abstract))]
     if sorted(have) != sorted(want):
         odd = next(
             (pair for pair in zip(sorted(have), sorted(want), strict=False) if pair[0] != pair[1]),
@@ -172,6 +180,8 @@ class _one_line:
 
     def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, StorageError):
+            for unfinished in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
             probe = self.folder if self.folder.exists() else self.folder.parent
             free = shutil.disk_usage(probe).free if probe.exists() else 0
             raise StorageError(

@@ -29,6 +29,11 @@ def state_sha256(tree: Tree) -> str:
     return digest.hexdigest()
 
 
+def raw_keys(tree: Tree) -> Tree:
+    """Replace typed PRNG keys by the integers they are stored as."""
+    return jax.tree.map(_data, tree)
+
+
 def _data(leaf: jax.Array) -> jax.Array:
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 

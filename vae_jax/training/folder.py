@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import math
 import os
 import pathlib
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from vae_jax import config as configs
-from vae_jax.errors import ConfigError, OutputError, StorageError
+from vae_jax.config_rules import flatten
+from vae_jax.errors import ConfigError, Diverged, OutputError, StorageError
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathlib.Path]:
     """Create the folder or reopen that of the same run, and hold it against other processes.
 
@@ -24,26 +26,39 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
         OutputError: it cannot be created or written, holds something else, or another process is using it.
     """
     path = pathlib.Path(path).expanduser().resolve()
-    # A folder with other things in it is never touched; one with only a lock is a run that died at birth.
-    if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
-        raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
     try:
+        # A folder with other things in it is never touched; one with only a lock is a run that died at birth.
+        if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
+            raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run; the kernel frees it on any death)
     except OSError as error:
         raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
     with lock:
         _acquire(lock, path)
+        new = not (path / "config.json").exists()
         _settle_config(path, config)
-        yield path
+        try:
+            yield path
+        except ConfigError:
+            if new and not (path / "manifest.json").exists():  # it never began: leave nothing that stands in the way
+                for name in "config.json", ".lock":
+                    (path / name).unlink()
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            raise
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Write JSON atomically: readers see the old file or the new one.
 
     Raises:
+        Diverged: a figure is not finite, which JSON cannot hold; the message names it.
         StorageError: the disk is full or gone; the old file is intact.
     """
+    for name, value in flatten(content):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Diverged(f"{name} is {value}, so {path} is not written")
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -67,12 +82,32 @@ def read_config(path: pathlib.Path) -> Mapping[str, Any]:
     Raises:
         ConfigError: it is no run folder, or its config.json is damaged.
     """
+    return configs.from_json(json.dumps(_read_json(path / "config.json", "data", "model", "train")))
+
+
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+    """Return the manifest of a run folder.
+
+    Raises:
+        ConfigError: it has none yet, or it is damaged.
+    """
+    manifest = _read_json(path / "manifest.json", "data")
+    for field in "shape", "num_classes", "sha256":
+        if field not in manifest["data"]:
+            raise ConfigError(f"{path / 'manifest.json'} lacks data.{field}")
+    return manifest
+
+
+def _read_json(file: pathlib.Path, *groups: str) -> dict[str, Any]:
     try:
-        return configs.from_json((path / "config.json").read_text())
+        content = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise ConfigError(f"{path} is no run folder: it has no config.json") from error
+        raise ConfigError(f"{file.parent} is no run folder: it has no {file.name}") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path / 'config.json'} cannot be read: {error}") from error
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(group), dict) for group in groups):
+        raise ConfigError(f"{file} is not that of a run: it must hold {', '.join(groups)}")
+    return content
 
 
 def _acquire(lock: Any, path: pathlib.Path) -> None:

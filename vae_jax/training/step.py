@@ -42,7 +42,7 @@ def make_step(model: Model, optimizer: Optimizer, *, axis_name: str | None = Non
         new = state._replace(
             step=state.step + 1, params=optax.apply_updates(state.params, updates), stats=stats, opt_state=opt_state
         )
-        return new, metrics | {"grad_norm": optax.global_norm(grads)}
+        return new, metrics | {"grad_norm": optax.tree.norm(grads)}
 
     return step
 

@@ -1,0 +1,125 @@
+"""What every model of every config keeps: the promises of `vae_jax.types.Model`, on pictures of an odd shape."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.variants import all_variants, load_small
+from vae_jax.trained import make_model
+from vae_jax.training.optim import make_hypers, make_optimizer
+from vae_jax.training.step import init_state, make_step
+from vae_jax.types import Spec
+
+SHAPE, CLASSES, SIZE = (9, 7, 2), 10, 7
+pytestmark = pytest.mark.parametrize("variant", all_variants())
+
+
+@functools.cache
+def built(variant):
+    config = load_small(variant)
+    mean = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
+    model = make_model(config, Spec(SHAPE, CLASSES, mean))
+    hypers = make_hypers(config.hypers, steps_per_epoch=5)
+    return config, model, hypers, *jax.jit(model.init)(jax.random.key(0))
+
+
+def batch_of(index):
+    index = jnp.asarray(index)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(9), index)
+    image = (jax.vmap(lambda key: jax.random.uniform(key, SHAPE))(keys) > 0.5).astype(jnp.float32)
+    return {"image": image, "input": image, "label": index % CLASSES, "index": index}
+
+
+def test_parameters_are_plain_float_arrays_and_a_function_of_the_key(variant):
+    _, model, _, params, _ = built(variant)
+    assert all(leaf.dtype == jnp.float32 and leaf.size for leaf in jax.tree.leaves(params))
+    other = jax.jit(model.init)(jax.random.key(1))[0]
+    assert jax.tree.structure(params) == jax.tree.structure(other)
+    assert any(not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (params, other)), strict=True))
+
+
+def test_every_parameter_receives_a_finite_gradient(variant):
+    _, model, hypers, params, stats = built(variant)
+
+    @jax.jit
+    def gradient(params):
+        return jax.grad(model.loss, has_aux=True)(params, stats, batch_of(range(SIZE)), jax.random.key(1), hypers, 3)[0]
+
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient(params)):
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+def test_training_and_evaluation_compute_the_same_loss(variant):
+    _, model, hypers, params, stats = built(variant)
+    batch, key = batch_of(range(SIZE)), jax.random.key(1)
+    loss, (_, metrics) = jax.jit(model.loss)(params, stats, batch, key, hypers, 10**6)
+    values = jax.jit(model.evaluate)(params, stats, batch, key, hypers)
+    assert float(loss) == pytest.approx(float(values["loss"].mean()), rel=1e-5)
+    for name, value in metrics.items():
+        assert float(value) == pytest.approx(float(values[name].mean()), rel=1e-5), name
+
+
+def test_evaluation_is_per_example_and_ignores_how_examples_are_batched(variant):
+    _, model, hypers, params, stats = built(variant)
+    run = jax.jit(lambda batch: model.evaluate(params, stats, batch, jax.random.key(1), hypers))
+    together = run(batch_of(range(SIZE)))
+    apart = [run(batch_of([i])) for i in range(SIZE)]
+    for name, value in together.items():
+        assert value.shape == (SIZE,), name
+        np.testing.assert_allclose(value, np.concatenate([row[name] for row in apart]), rtol=1e-4, atol=1e-5)
+
+
+def test_encode_is_deterministic_and_decode_returns_pictures(variant):
+    config, model, _, params, stats = built(variant)
+    encode = jax.jit(lambda batch: model.encode(params, stats, batch))
+    batch = batch_of(range(SIZE))
+    code = encode(batch)
+    assert code.shape == (SIZE, config.model.latent)
+    np.testing.assert_array_equal(code, encode(batch))
+    picture = jax.jit(lambda z, label: model.decode(params, stats, z, label))(code, batch["label"])
+    assert picture.shape == (SIZE, *SHAPE)
+    assert np.isfinite(picture).all()
+
+
+def test_importance_weights_average_to_the_bound(variant):
+    _, model, hypers, params, stats = built(variant)
+    if model.log_weights is None:
+        return
+    weights = jax.jit(lambda batch: model.log_weights(params, stats, batch, jax.random.key(1), 4000))
+    values = weights(batch_of(range(SIZE)))
+    assert values.shape == (4000, SIZE)
+    bound = jax.jit(lambda batch: model.evaluate(params, stats, batch, jax.random.key(2), hypers))
+    # The exact KL of the bound and the sampled one of the weights agree: same constants, same reduction.
+    expected = -np.mean([bound(batch_of(range(SIZE)))["neg_elbo_nats"].mean()])
+    error = 5 * (values.std() / 4000**0.5 + values.std(axis=0).mean() / SIZE**0.5)
+    assert float(values.mean()) == pytest.approx(float(expected), abs=float(error))
+
+
+def test_samples_follow_label_and_temperature(variant):
+    config, model, _, params, stats = built(variant)
+    if model.sample is None:
+        return
+    draw = jax.jit(lambda label, temperature: model.sample(params, stats, jax.random.key(0), label, temperature))
+    label = jnp.array([0, 0, 7])
+    warm, cold = draw(label, 1.0), draw(label, 0.0)
+    assert warm.shape == (3, *SHAPE)
+    assert np.abs(warm[0] - warm[1]).max() > 1e-6
+    np.testing.assert_allclose(cold[0], cold[1], atol=1e-6)
+    assert (np.abs(cold[0] - cold[2]).max() > 1e-6) == bool(config.model.get("condition"))
+
+
+def test_twenty_steps_on_one_batch_lower_the_loss(variant):
+    config, model, hypers, _, _ = built(variant)
+    optimizer = make_optimizer(config, total_steps=100, steps_per_epoch=1)
+    step = jax.jit(make_step(model, optimizer))
+    state = jax.jit(functools.partial(init_state, model, optimizer))(jax.random.key(0), hypers=hypers)
+    losses = []
+    for _ in range(20):
+        state, metrics = step(state, batch_of(range(SIZE)))
+        losses.append(float(metrics["loss"]))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert int(state.step) == 20

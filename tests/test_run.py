@@ -1,0 +1,150 @@
+"""A whole run in one process: what it writes, that it repeats to the bit, that nothing of the test split leaks."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.variants import load
+from vae_jax import run as runs
+from vae_jax.data.dataset import Split
+from vae_jax.data.load import load_dataset
+from vae_jax.trained import load as load_trained
+from vae_jax.training.folder import open_folder
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+SMALL = {
+    "model__encoder__hidden": (16,),
+    "train__epochs": 4,
+    "train__eval_every_epochs": 2,
+    "train__steps_per_call": 7,
+    "evaluate__num_importance_samples": 5,
+}
+
+
+def train(folder, change_data=None, **overrides):
+    config = load("digits.py:variant=vae", **SMALL | overrides)
+    dataset = load_dataset(config, None)
+    if change_data:
+        dataset = change_data(dataset)
+    with open_folder(folder, config) as opened:
+        return runs.run(config, dataset, opened)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    return folder, train(folder)
+
+
+def test_folder_holds_everything_a_reader_needs(finished):
+    folder, results = finished
+    names = {p.name for p in folder.iterdir()}
+    assert names >= {"config.json", "manifest.json", "metrics.jsonl", "results.json", "checkpoints", "tensorboard"}
+    pictures = {"reconstructions.png", "samples.png", "loss.png", "latent_map.png", "latent_walk.png"}
+    assert {p.name for p in (folder / "pictures").iterdir()} == pictures
+    assert json.loads((folder / "results.json").read_text()) == results
+    assert {"neg_elbo_nats", "nll_nats", "nll_nats_standard_error", "nll_num_samples", "mse"} <= set(results["test"])
+    assert {"pca_mse", "ppca_nll_density_nats"} <= set(results["baselines"])
+    assert results["steps"] == 4 * (1297 // 64)
+    assert results["images_per_second"] > 0 < results["seconds_to_first_step"] < results["seconds_total"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["data"]["sizes"] == {"train": 1297, "validation": 250, "test": 250}
+    assert len(manifest["data"]["sha256"]) == len(manifest["config_sha256"]) == 64
+    assert manifest["packages"]["jax"] == manifest["jax"]["version"]
+
+
+def test_metrics_have_a_row_per_call_and_per_validation(finished):
+    rows = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if r["split"] == "train"] == [7, 14, 21, 28, 35, 40, 47, 54, 61, 68, 75, 80]
+    assert [r["step"] for r in rows if r["split"] == "validation"] == [40, 80]
+    assert rows[-2]["loss"] < rows[0]["loss"]
+
+
+def test_a_second_run_is_equal_to_the_bit(finished, tmp_path):
+    folder, results = finished
+    again = train(tmp_path / "again")
+    assert again["state_sha256"] == results["state_sha256"]
+    assert again["test"] == results["test"]
+    assert (tmp_path / "again" / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    assert train(tmp_path / "other", seed=1)["state_sha256"] != results["state_sha256"]
+
+
+def test_steps_per_call_changes_no_parameter(finished, tmp_path):
+    assert train(tmp_path / "long", train__steps_per_call=100)["state_sha256"] == finished[1]["state_sha256"]
+
+
+def test_a_finished_run_is_not_run_again(finished):
+    before = (finished[0] / "metrics.jsonl").stat().st_mtime_ns
+    assert train(finished[0]) == finished[1]
+    assert (finished[0] / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_permuting_the_test_split_changes_nothing_that_is_trained(finished, tmp_path):
+    def shuffle(dataset):
+        order = np.random.default_rng(0).permutation(dataset.sizes["test"])
+        test = dataset.splits["test"]
+        return dataset._replace(splits=dataset.splits | {"test": Split(test.images[order], test.labels[order])})
+
+    results = train(tmp_path / "shuffled", shuffle)
+    assert results["state_sha256"] == finished[1]["state_sha256"]
+    assert results["test"]["mse"] == pytest.approx(finished[1]["test"]["mse"], rel=1e-5)
+
+
+def test_evaluating_the_saved_run_gives_its_results(finished):
+    folder, results = finished
+    config = load("digits.py:variant=vae", **SMALL)
+    dataset = load_dataset(config, None)
+    again = runs.evaluate_split(folder, dataset, "test", 5)
+    assert again == pytest.approx(results["test"], rel=1e-6)
+    some = runs.evaluate_split(folder, dataset, "test", 1, num_images=9)
+    assert some["nll_num_samples"] == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 128])
+def test_evaluation_does_not_depend_on_its_batch_size(finished, batch_size):
+    folder, results = finished
+    config = load("digits.py:variant=vae", **SMALL)
+    dataset = load_dataset(config, None)
+    from vae_jax.data.feed import arrays, make_batch_of
+    from vae_jax.evaluation.splits import per_example
+    from vae_jax.evaluation.summary import make_evaluate
+    from vae_jax.training.optim import make_hypers
+
+    trained = load_trained(folder)
+    evaluate = make_evaluate(trained.model, make_batch_of(config.data, "test", 16))
+    source, hypers = arrays(dataset.splits["test"]), make_hypers(config.hypers, 20)
+    values = per_example(lambda i: evaluate(trained.params, trained.stats, hypers, source, i), 250, batch_size)
+    assert values["neg_elbo_nats"].mean() == pytest.approx(results["test"]["neg_elbo_nats"], rel=1e-5)
+
+
+def test_best_on_validation_is_what_is_kept_and_patience_ends_the_run(tmp_path):
+    results = train(
+        tmp_path / "patient",
+        hypers__learning_rate=0.02,
+        schedule__name="constant",
+        train__epochs=200,
+        train__eval_every_epochs=1,
+        train__patience_epochs=3,
+    )
+    rows = [json.loads(line) for line in (tmp_path / "patient" / "metrics.jsonl").read_text().splitlines()]
+    validation = {row["step"]: row["loss"] for row in rows if row["split"] == "validation"}
+    assert results["best_step"] == min(validation, key=validation.get)
+    assert results["steps"] == results["best_step"] + 3 * 20 < 200 * 20
+
+
+def test_last_parameters_can_be_asked_for(tmp_path):
+    results = train(tmp_path / "last", train__select="last", hypers__learning_rate=0.05, schedule__name="constant")
+    assert results["best_step"] == results["steps"]
+
+
+def test_autoencoder_run_has_no_likelihood_and_no_samples(tmp_path):
+    config = load("digits.py:variant=denoising", **SMALL)
+    with open_folder(tmp_path / "ae", config) as opened:
+        results = runs.run(config, load_dataset(config, None), opened)
+    assert "nll_nats" not in results["test"]
+    assert results["baselines"]["pca_mse"] > 0
+    assert not (tmp_path / "ae" / "pictures" / "samples.png").exists()
+    with pytest.raises(ValueError, match="no prior to sample from"):
+        load_trained(tmp_path / "ae").sample(3)

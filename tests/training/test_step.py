@@ -1,0 +1,152 @@
+"""The step: the same on any number of devices, under every way to map it, in chunks of any size, and per member."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from tests.variants import load
+from vae_jax.data.feed import arrays, make_batch_of, make_spec
+from vae_jax.data.order import batch_indices
+from vae_jax.data.sources import digits
+from vae_jax.trained import make_model
+from vae_jax.training.fingerprint import state_sha256
+from vae_jax.training.mesh import check_batch_size, place
+from vae_jax.training.optim import make_hypers, make_optimizer
+from vae_jax.training.step import init_state, make_chunk, make_step
+
+BATCH, STEPS = 16, 6
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """A small VAE on real digits, trained by plain SGD: Adam would hide gradients that are off by a factor."""
+    return build()
+
+
+def build(**overrides):
+    settings = {
+        "model__encoder__hidden": (32,),
+        "optimizer__name": "sgd",
+        "hypers__learning_rate": 1e-3,
+        "schedule__name": "constant",
+        "train__batch_size": BATCH,
+    }
+    config = load("digits.py:variant=vae", **settings | overrides)
+    dataset = digits(None)
+    model = make_model(config, make_spec(dataset))
+    optimizer = make_optimizer(config, 100, 10)
+    batch_of = make_batch_of(config.data, "train", dataset.levels)
+    chunk = jax.jit(make_chunk(make_step(model, optimizer), batch_of))
+    return model, optimizer, make_hypers(config.hypers, 10), batch_of, arrays(dataset.splits["train"]), chunk
+
+
+def start(parts, seed=0, hypers=None):
+    model, optimizer, default, *_ = parts
+    return jax.jit(functools.partial(init_state, model, optimizer))(jax.random.key(seed), hypers or default)
+
+
+def rows(seed=0, steps=STEPS):
+    return batch_indices(seed, 0, steps, 1297, BATCH)
+
+
+def run_chunk(parts, placement=None, state=None, indices=None, steps=STEPS):
+    *_, source, chunk = parts
+    indices = rows() if indices is None else indices
+    state = start(parts) if state is None else state
+    if placement:
+        state, source = jax.device_put((state, source), placement.everywhere)
+        indices = jax.device_put(indices, placement.steps_of_batches)
+    return chunk(state, source, indices, steps)
+
+
+def same(a, b, **tolerance):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **tolerance)
+
+
+def identical(a, b):
+    return state_sha256(a) == state_sha256(b)
+
+
+def test_one_and_four_devices_agree(parts):
+    one, metrics_one = run_chunk(parts, place(1))
+    four, metrics_four = run_chunk(parts, place(4))
+    assert len(four.params["loc"]["kernel"].sharding.device_set) == 4
+    same(one.params, four.params, atol=1e-6)
+    same(metrics_one, metrics_four, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*pmap.*:DeprecationWarning")
+@pytest.mark.parametrize("mapped", ["pmap", "shard_map"])
+def test_mapped_step_agrees_with_jit(parts, mapped):
+    model, optimizer, _, batch_of, source, _ = parts
+    batches = [jax.jit(batch_of)(source, index, 0) for index in rows()]
+    plain, mapped_step = jax.jit(make_step(model, optimizer)), make_step(model, optimizer, axis_name="data")
+    state = expected = start(parts)
+    for batch in batches:
+        expected, _ = plain(expected, batch)
+    if mapped == "pmap":
+        step = jax.pmap(mapped_step, axis_name="data", in_axes=(None, 0), out_axes=None)
+        batches = [jax.tree.map(lambda x: x.reshape(4, BATCH // 4, *x.shape[1:]), batch) for batch in batches]
+    else:
+        mesh = place(4).everywhere.mesh
+        specs = {"in_specs": (PartitionSpec(), PartitionSpec("data")), "out_specs": PartitionSpec()}
+        step = jax.jit(jax.shard_map(mapped_step, mesh=mesh, check_vma=False, **specs))
+    for batch in batches:
+        state, _ = step(state, batch)
+    same(state.params, expected.params, atol=1e-6)
+    moved = [
+        np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (state.params, start(parts).params)), strict=True)
+    ]
+    assert max(moved) > 1e-4  # the comparison is of updates that happened
+
+
+@pytest.mark.parametrize("cuts", [(1, 1, 1, 1, 1, 1), (4, 2), (1, 5)])
+def test_chunks_of_any_size_give_the_same_bits(parts, cuts):
+    whole, metrics = run_chunk(parts)
+    state, losses, done = start(parts), [], 0
+    for size in cuts:
+        indices = np.zeros((STEPS, BATCH), np.int32)
+        indices[:size] = rows()[done : done + size]
+        state, log = run_chunk(parts, state=state, indices=indices, steps=size)
+        losses.append(np.asarray(log["loss"])[:size])
+        done += size
+    assert identical(state, whole)
+    np.testing.assert_array_equal(np.concatenate(losses), metrics["loss"])
+
+
+def test_four_members_under_vmap_equal_four_solo_runs(parts):
+    model, optimizer, hypers, batch_of, source, _ = parts
+    rates = jnp.array([1e-4, 3e-4, 1e-3, 2e-3])
+    stacked = {name: jnp.broadcast_to(value, 4) for name, value in hypers.items()} | {"learning_rate": rates}
+    keys = jnp.stack([jax.random.key(seed) for seed in range(4)])
+    states = jax.jit(jax.vmap(functools.partial(init_state, model, optimizer)))(keys, stacked)
+    orders = np.stack([rows(seed) for seed in range(4)])
+    members = jax.jit(jax.vmap(make_chunk(make_step(model, optimizer), batch_of), in_axes=(0, None, 0, None)))
+    _, together = members(states, source, orders, STEPS)
+    for member in range(4):
+        state = start(parts, member, hypers | {"learning_rate": rates[member]})
+        _, alone = run_chunk(parts, state=state, indices=orders[member])
+        np.testing.assert_allclose(together["loss"][member], alone["loss"], rtol=1e-4)
+    assert len({float(x) for x in together["loss"][:, -1]}) == 4
+
+
+def test_no_key_is_used_twice(parts):
+    with jax.debug_key_reuse(True):
+        state, _ = run_chunk(parts)
+    assert int(state.step) == STEPS
+
+
+def test_noise_of_an_example_does_not_depend_on_its_place_in_the_batch(parts):
+    forward, _ = run_chunk(parts, steps=1)
+    backward, _ = run_chunk(parts, indices=rows()[:, ::-1].copy(), steps=1)
+    same(forward.params, backward.params, atol=1e-6)
+
+
+def test_batch_that_does_not_divide_over_the_devices_is_refused():
+    with pytest.raises(ValueError, match=r"train\.batch_size=18 must be a multiple of the number of devices, 4"):
+        check_batch_size(18, 4)

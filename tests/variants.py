@@ -1,0 +1,33 @@
+"""Every variant of every config of the repository: a new one is tested without being named anywhere."""
+
+import ast
+import pathlib
+
+from vae_jax import config
+
+CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
+
+
+def all_variants() -> list[str]:
+    """Return config specs such as 'digits.py:variant=cvae', read from the keys of each file's _VARIANTS."""
+    found = []
+    for path in sorted(CONFIGS.glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and node.targets[0].id == "_VARIANTS":
+                found += [f"{path.name}:variant={key.value}" for key in node.value.keys]
+    return found
+
+
+def load(variant: str, **overrides):
+    """Return the resolved config of a variant; overrides are written a__b=value for a.b."""
+    return config.load(f"{CONFIGS}/{variant}", {name.replace("__", "."): value for name, value in overrides.items()})
+
+
+def load_small(variant: str):
+    """Return a variant with its layers narrowed, so that it compiles and runs quickly."""
+    full = load(variant)
+    encoder = full.model.encoder
+    narrow = {"model__encoder__hidden": (16,) * len(encoder.hidden)}
+    if "channels" in encoder:
+        narrow["model__encoder__channels"] = (4,) * len(encoder.channels)
+    return load(variant, model__latent=3, **narrow)
