@@ -42,6 +42,7 @@ def _autoencoder(config):
 def _linear(config):
     set_autoencoder(config)
     config.model.encoder.hidden = ()
+    config.hypers.learning_rate = 1e-2
 
 
 def _denoising(config):

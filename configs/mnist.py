@@ -43,8 +43,8 @@ def _dynamic(config):
     config.schedule.name = "warmup_cosine"
     config.hypers.learning_rate = 3e-3
     config.train.batch_size = 200
-    config.train.epochs = 150
-    config.train.eval_every_epochs = 5
+    config.train.epochs = 300
+    config.train.eval_every_epochs = 10
 
 
 def _cvae(config):

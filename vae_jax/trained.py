@@ -35,13 +35,12 @@ class Trained(NamedTuple):
 
     def encode(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the codes [N,D] of pictures [N,H,W,C] in [0, 1], as they are: no corruption is added."""
-        return np.asarray(self.model.encode(self.params, self.stats, self._batch(images, labels)))
+        return np.asarray(jax.jit(self.model.encode)(self.params, self.stats, self._batch(images, labels)))
 
     def decode(self, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] of codes [N,D]."""
-        return np.asarray(
-            self.model.decode(self.params, self.stats, jnp.asarray(codes), self._labels(labels, len(codes)))
-        )
+        label = self._labels(labels, len(codes))
+        return np.asarray(jax.jit(self.model.decode)(self.params, self.stats, jnp.asarray(codes), label))
 
     def reconstruct(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return decode(encode(images))."""
@@ -60,8 +59,8 @@ class Trained(NamedTuple):
         if label is not None and not 0 <= label < self.spec.num_classes:
             raise ConfigError(f"label {label} is unknown; labels are 0..{self.spec.num_classes - 1}")
         labels = np.arange(num) % max(self.spec.num_classes, 1) if label is None else np.full(num, label)
-        key = jax.random.key(seed)
-        return np.asarray(self.model.sample(self.params, self.stats, key, jnp.asarray(labels, jnp.int32), temperature))
+        label, key = jnp.asarray(labels, jnp.int32), jax.random.key(seed)
+        return np.asarray(jax.jit(self.model.sample)(self.params, self.stats, key, label, temperature))
 
     def corrupt(self, images: np.ndarray, seed: int = 0) -> np.ndarray:
         """Return what the encoder was shown in training instead of pictures such as these: the corruption, if any."""
