@@ -5,8 +5,6 @@
 Prints the figures and writes evaluation-<split>-k<num_samples>.json in the run folder.
 """
 
-import pathlib
-
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError
@@ -15,7 +13,7 @@ from vae_jax.training.folder import read_config, write_json
 
 def main(argv):
     flags = cli.parser(__doc__)
-    flags.add_argument("--workdir", required=True, help="run folder")
+    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
     flags.add_argument("--split", default="test", choices=("train", "validation", "test"))
     flags.add_argument("--num_samples", type=int, default=5000, help="importance samples k per example (default: 5000)")
     flags.add_argument("--num_images", type=int, help="evaluate the first so many examples only (default: all)")
@@ -24,16 +22,15 @@ def main(argv):
     for name in ("num_samples", "num_images"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise ConfigError(f"--{name}={value} is not allowed: expected 1 or more")
-    folder = pathlib.Path(args.workdir)
-    dataset = load_dataset(read_config(folder), args.data_dir)
+    dataset = load_dataset(read_config(args.workdir), args.data_dir)
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
     from vae_jax.reporting.table import figure_lines
     from vae_jax.run import evaluate_split, use_compilation_cache
 
     use_compilation_cache()
-    results = evaluate_split(folder, dataset, args.split, args.num_samples, args.num_images)
-    path = folder / f"evaluation-{args.split}-k{args.num_samples}.json"
+    results = evaluate_split(args.workdir, dataset, args.split, args.num_samples, args.num_images)
+    path = args.workdir / f"evaluation-{args.split}-k{args.num_samples}.json"
     write_json(path, results)
     say("\n".join(figure_lines(results)))
     say(f"written to {path}")

@@ -6,23 +6,24 @@ Pictures are turned to the run's size and to gray where it has one channel. The 
 on black; --invert turns dark ink on white paper into that.
 """
 
-import pathlib
-
 from vae_jax import cli
 from vae_jax.data.pictures import read_pictures
-from vae_jax.training.folder import read_config
+from vae_jax.training.folder import read_manifest
 
 
 def main(argv):
     flags = cli.parser(__doc__)
     flags.add_argument("pictures", nargs="+", help="image files")
-    flags.add_argument("--workdir", required=True, help="run folder")
+    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
     flags.add_argument("--label", type=int, help="what the pictures show, for a conditional model")
     flags.add_argument("--invert", action="store_true", help="swap black and white first")
-    flags.add_argument("--out", default="reconstructions.png", help="PNG file to write (default: reconstructions.png)")
+    name = "reconstructions.png"
+    flags.add_argument("--out", type=cli.path, default=name, help=f"PNG file to write (default: {name})")
     args = cli.parse(flags, argv)
+    cli.check_label(args.workdir, args.label, needed=True)
+    images = read_pictures(args.pictures, read_manifest(args.workdir)["data"]["shape"], args.invert)
     out = cli.output_file(args.out, ".png")
-    read_config(pathlib.Path(args.workdir))
+    # JAX is imported from here on.
     import numpy as np
 
     from vae_jax.reporting.figures import save_rows
@@ -31,8 +32,7 @@ def main(argv):
     from vae_jax.trained import load
 
     use_compilation_cache()
-    trained = load(pathlib.Path(args.workdir))
-    images = read_pictures(args.pictures, trained.spec.shape, args.invert)
+    trained = load(args.workdir)
     labels = None if args.label is None else np.full(len(images), args.label)
     again = trained.reconstruct(images, labels)
     save_rows(out, [images, again])

@@ -6,7 +6,6 @@
 """
 
 import math
-import pathlib
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
@@ -14,12 +13,12 @@ from vae_jax.errors import ConfigError
 
 def main(argv):
     flags = cli.parser(__doc__)
-    flags.add_argument("--workdir", required=True, help="run folder")
+    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
     flags.add_argument("--num", type=int, default=64, help="how many (default: 64)")
     flags.add_argument("--label", type=int, help="what to draw, for a conditional model")
     flags.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z (default: 1)")
     flags.add_argument("--seed", type=int, default=0)
-    flags.add_argument("--out", default="samples.png", help="PNG file to write (default: samples.png)")
+    flags.add_argument("--out", type=cli.path, default="samples.png", help="PNG file to write (default: samples.png)")
     args = cli.parse(flags, argv)
     if args.num < 1:
         raise ConfigError(f"--num={args.num} is not allowed: expected 1 or more")
@@ -27,14 +26,16 @@ def main(argv):
         raise ConfigError(f"--temperature={args.temperature} is not allowed: expected a number, 0 or more")
     if not 0 <= args.seed < 2**32:
         raise ConfigError(f"--seed={args.seed} is not allowed: expected 0..4294967295")
+    cli.check_label(args.workdir, args.label)
     out = cli.output_file(args.out, ".png")
+    # JAX is imported from here on.
     from vae_jax.reporting.figures import save_grid
     from vae_jax.reporting.progress import say
     from vae_jax.run import use_compilation_cache
     from vae_jax.trained import load
 
     use_compilation_cache()
-    images = load(pathlib.Path(args.workdir)).sample(args.num, args.label, args.temperature, args.seed)
+    images = load(args.workdir).sample(args.num, args.label, args.temperature, args.seed)
     save_grid(out, images, columns=max(1, math.isqrt(args.num)))
     say(f"{args.num} pictures in {out}")
 

@@ -15,7 +15,7 @@ def main(argv):
     started_at = cli.process_started_at()
     flags = cli.parser(__doc__)
     flags.add_argument("--config", default="configs/digits.py", help="config file, with :argument if it takes one")
-    flags.add_argument("--workdir", help="run folder (default: runs/<config>-<fingerprint>)")
+    flags.add_argument("--workdir", type=cli.path, help="run folder (default: runs/<config>-<fingerprint>)")
     cli.add_data_dir(flags)
     args, overrides = cli.parse_with_overrides(flags, argv)
     settings = config.load(args.config, overrides)

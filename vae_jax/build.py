@@ -51,14 +51,14 @@ def components(home: str) -> dict[str, Component]:
 
 
 def component(home: str, name: str, where: str) -> Component:
-    """Return the component called `name`; `where` is its path in the config, for the message.
+    """Return the component called `name`; `where` is the config field that names it, for the message.
 
     Raises:
         ConfigError: there is no such component; the message lists those there are.
     """
     known = components(home)
     if name not in known:
-        raise ConfigError(f"{where}.name={name!r} is unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
+        raise ConfigError(f"{where}={name!r} is unknown{nearest(name, known)}; known: {', '.join(sorted(known))}")
     return known[name]
 
 
@@ -69,7 +69,7 @@ def fill(home: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
         ConfigError: an unknown name, a field that the component does not take, or a required one not given.
     """
     name = given["name"]
-    fields = component(home, name, where).fields
+    fields = component(home, name, f"{where}.name").fields
     chosen = {k: v for k, v in given.items() if v is not None and k != "name"}
     for field in chosen:
         if field not in fields:
@@ -85,13 +85,13 @@ def fill(home: str, given: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def build(home: str, given: Mapping[str, Any]) -> Callable[..., Any]:
     """Import the component that `given['name']` names and bind the other fields to it."""
-    found = component(home, given["name"], home)
+    found = component(home, given["name"], f"{home}.name")
     function = getattr(importlib.import_module(found.module), found.function)
     return functools.partial(function, **{k: v for k, v in given.items() if k != "name" and v is not None})
 
 
 def nearest(name: str, known: Any) -> str:
-    """Return '; did you mean "x"?' for the closest known name, or nothing."""
+    """Return ' (did you mean "x"?)' for the closest known name, or nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f' (did you mean "{close[0]}"?)' if close else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import pathlib
 import sys
@@ -10,9 +11,11 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from vae_jax.build import nearest
 from vae_jax.errors import ConfigError, OutputError, UserError
+from vae_jax.training.folder import read_config, read_manifest
 
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
 
@@ -27,16 +30,30 @@ def process_started_at() -> float:
         return time.time()
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """Return a parser that takes no abbreviations: a flag that is nearly right is a mistake."""
-    return argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return _Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_data_dir(flags: argparse.ArgumentParser) -> None:
     """Add --data_dir."""
-    flags.add_argument("--data_dir", default=os.environ.get("VAE_JAX_DATA_DIR") or None, help=DATA_DIR_HELP)
+    default = os.environ.get("VAE_JAX_DATA_DIR") or None
+    flags.add_argument("--data_dir", type=path, default=default, help=DATA_DIR_HELP)
+
+
+def path(text: str) -> pathlib.Path:
+    """Return the path that a flag gives; `~` is the home directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
 
 def parse_with_overrides(
@@ -47,41 +64,66 @@ def parse_with_overrides(
     Raises:
         ConfigError: an argument that is neither, or one given twice.
     """
-    names = [arg.partition("=")[0] for arg in argv if arg.startswith("--")]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{twice[0]} is given twice")
-    args, rest = flags.parse_known_args(argv)
+    args, rest = _parse(flags, argv)
     overrides = {}
     for arg in rest:
         name, has_value, value = arg.partition("=")
         if not name.startswith("--config.") or not has_value:
-            raise ConfigError(f"argument {arg!r} is unknown; a config field is set by --config.path.to.field=value")
+            raise ConfigError(f"{_unknown(flags, arg)}; a config field is set by --config.path.to.field=value")
         overrides[name.removeprefix("--config.")] = value
     return args, overrides
 
 
 def parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """Parse the flags of a script that takes no overrides."""
-    args, overrides = parse_with_overrides(flags, argv)
-    if overrides:
-        raise ConfigError(f"--config.{next(iter(overrides))}: the config of a finished run cannot be changed")
+    args, rest = _parse(flags, argv)
+    for arg in rest:
+        if arg.startswith("--config."):
+            raise ConfigError(f"{arg}: the config of a finished run cannot be changed")
+        raise ConfigError(f"{_unknown(flags, arg)}; see --help")
     return args
 
 
-def output_file(path: str, suffix: str) -> pathlib.Path:
+def output_file(out: pathlib.Path, suffix: str) -> pathlib.Path:
     """Return the path of a file to write, after checking that it can be.
 
     Raises:
         ConfigError: another suffix.
-        OutputError: its folder does not exist or cannot be written.
+        OutputError: its folder does not exist, or it cannot be written.
     """
-    out = pathlib.Path(path).expanduser()
     if out.suffix.lower() != suffix:
-        raise ConfigError(f"--out={path} must end in {suffix}")
-    if not out.parent.is_dir() or not os.access(out.parent, os.W_OK) or out.is_dir():
-        raise OutputError(f"--out={path} cannot be written: {out.parent} is no folder that can be written to")
+        raise ConfigError(f"--out={out} must end in {suffix}")
+    new = not os.path.lexists(out)
+    try:
+        out.open("ab").close()
+    except OSError as error:
+        raise OutputError(f"--out={out} cannot be written: {error.strerror}") from error
+    if new:
+        out.unlink()
     return out
+
+
+def check_label(workdir: pathlib.Path, label: int | None, needed: bool = False) -> None:
+    """Check --label against a run, before JAX is imported.
+
+    Args:
+        workdir: the run folder.
+        label: the flag.
+        needed: whether a conditional model cannot do without.
+
+    Raises:
+        ConfigError: no run folder, a model without labels, a label that it does not know, or none where one is needed.
+    """
+    conditional = read_config(workdir)["model"].get("condition", False)
+    if label is None:
+        if conditional and needed:
+            raise ConfigError("--label is not given, and the model of this run (model.condition=True) needs it")
+        return
+    if not conditional:
+        raise ConfigError(f"--label={label}: the model of this run was not given labels (model.condition=False)")
+    known = read_manifest(workdir)["data"]["num_classes"]
+    if not 0 <= label < known:
+        raise ConfigError(f"--label={label} is not allowed: expected 0..{known - 1}")
 
 
 def main(script: Callable[[Sequence[str]], Any]) -> None:
@@ -103,6 +145,8 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     except MemoryError as error:
         code = _complain(f"out of memory: {error}; lower train.batch_size or evaluate.batch_size", 74)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            sys.exit(_complain(f"writing {error.filename or 'a file'} failed: {error.strerror}", 74))
         if os.environ.get("VAE_JAX_DEBUG"):
             raise
         with tempfile.NamedTemporaryFile("w", prefix="vae_jax-error-", suffix=".txt", delete=False) as file:
@@ -111,6 +155,20 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
         code = _complain(f"a bug: {type(error).__name__}: {text[0] if text else ''}; traceback in {file.name}", 1)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    names = [arg.partition("=")[0] for arg in argv if arg.startswith("--")]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{twice[0]} is given twice")
+    return flags.parse_known_args(argv)
+
+
+def _unknown(flags: argparse.ArgumentParser, arg: str) -> str:
+    name = arg.partition("=")[0]
+    known = [flag for action in flags._actions for flag in action.option_strings]
+    return f"argument {arg!r} is unknown{nearest(name, known) if name.startswith('--') else ''}"
 
 
 def _complain(message: str, code: int) -> int:

@@ -11,13 +11,14 @@ import importlib.util
 import json
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
 from vae_jax import build
-from vae_jax.config_rules import check_values
+from vae_jax.config_rules import check_fields, check_values, flatten
 from vae_jax.errors import ConfigError
 
 # Where a config names a component: its path, and the home in which the name is looked up.
@@ -32,6 +33,8 @@ COMPONENTS = {
     "model.distance": "prob.distances",
     "model.objective": "objectives",
 }
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers such as 32,64"}
 
 
 def load(spec: str, overrides: Mapping[str, Any] | None = None) -> ml_collections.FrozenConfigDict:
@@ -58,14 +61,17 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
         ConfigError: see `load`.
     """
     tree = config.to_dict()
-    for known in ("data.sources", tree["data"]["name"], "data"), ("data.pixels", tree["data"]["pixels"], "data.pixels"):
-        build.component(*known)
+    check_fields(tree)
+    build.component("data.sources", tree["data"]["name"], "data.name")
+    build.component("data.pixels", tree["data"]["pixels"], "data.pixels")
     tree["model"] = _drop_unset(tree["model"])
     if "encoder" in tree["model"]:
         tree["model"]["decoder"] = _mirror(tree["model"]["encoder"]) | tree["model"].get("decoder", {})
     for path, home in COMPONENTS.items():
         parent, key = _parent(tree, path)
         if parent.get(key) is None or parent[key].get("name") is None:
+            if path in ("model", "optimizer", "schedule"):
+                raise ConfigError(f"{path}.name is not set")
             _refuse_nameless(parent.get(key), path)
             parent[key] = None
         else:
@@ -101,24 +107,18 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (dotted path, leaf) of a nested dict."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def parse_arg(arg: str, **defaults: Any) -> dict[str, Any]:
     """Read a config argument such as 'variant=cvae,runlocal' against the names and types of its defaults.
 
     Raises:
-        ConfigError: an unknown name or a value of another type.
+        ConfigError: an unknown name, one given twice or a value of another type.
     """
-    values = dict(defaults)
+    values, given = dict(defaults), []
     for item in filter(None, arg.split(",")):
         name, has_value, text = item.partition("=")
+        if name in given:
+            raise ConfigError(f"config argument {name!r} is given twice")
+        given.append(name)
         if name not in defaults:
             raise ConfigError(
                 f"config argument {name!r} is unknown{build.nearest(name, defaults)}; known: {', '.join(defaults)}"
@@ -138,20 +138,31 @@ def _read(spec: str) -> ml_collections.ConfigDict:
             str(p) for p in pathlib.Path("configs").glob("*.py")
         )
         raise ConfigError(
-            f"no config file {path_text}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}"
+            f"no config file {path_text!r}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}"
         )
     module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if module_spec is None:
+        raise ConfigError(f"{path_text} is no config file: its name must end in .py")
     module = importlib.util.module_from_spec(module_spec)
-    sys.path.insert(0, str(path.resolve().parent))
+    folder, before = path.resolve().parent, set(sys.modules)
+    sys.path.insert(0, str(folder))
     try:
         module_spec.loader.exec_module(module)
         config = module.get_config(arg) if colon else module.get_config()
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"{path_text} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == module_spec.origin]
+        at = f", line {lines[-1]}," if lines else ""
+        raise ConfigError(f"{path_text}{at} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
     finally:
-        sys.path.pop(0)
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:  # another folder's base.py is another module
+            if pathlib.Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
+                del sys.modules[name]
+    if type(config) is not ml_collections.ConfigDict:
+        raise ConfigError(f"{path_text}: get_config() returned {type(config).__name__}, expected a ConfigDict")
     return config
 
 
@@ -166,12 +177,14 @@ def _override(config: ml_collections.ConfigDict, path: str, value: Any) -> None:
     if isinstance(node, ml_collections.ConfigDict):
         raise ConfigError(f"config field {path!r} is a group; set one of: {', '.join(f'{path}.{k}' for k in node)}")
     kind = parent.get_type(leaf)
-    if isinstance(value, str) and kind is not str:
+    if isinstance(value, str):
         value = None if value == "None" else _parse(value, kind, path)
     try:
+        if isinstance(value, bool) and kind is not bool:  # ml_collections would make it a number
+            raise TypeError
         parent[leaf] = value
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{path}={value!r} has the wrong type: expected {kind.__name__}") from error
+        raise ConfigError(f"{path}={value!r} has the wrong type: expected {_KINDS.get(kind, kind.__name__)}") from error
 
 
 def _parse(text: str, kind: type, where: str) -> Any:
@@ -182,8 +195,7 @@ def _parse(text: str, kind: type, where: str) -> Any:
             return tuple(int(item) for item in text.strip("()[] ").split(",") if item.strip())
         return kind(text)
     except (KeyError, ValueError) as error:
-        names = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers such as 32,64"}
-        raise ConfigError(f"{where}={text!r} has the wrong type: expected {names.get(kind, kind.__name__)}") from error
+        raise ConfigError(f"{where}={text!r} has the wrong type: expected {_KINDS.get(kind, kind.__name__)}") from error
 
 
 def _mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,7 +228,7 @@ def _check_hypers(tree: Mapping[str, Any]) -> None:
     for path, home in COMPONENTS.items():
         parent, key = _parent(tree, path)
         if parent.get(key):
-            for hyper in build.component(home, parent[key]["name"], path).hypers:
+            for hyper in build.component(home, parent[key]["name"], f"{path}.name").hypers:
                 readers[hyper.replace("_steps", "_epochs")] = f"{path}.name={parent[key]['name']!r}"
     for name in tree["hypers"].keys() - readers.keys():
         raise ConfigError(f"hypers.{name} is set, but nothing in this config reads it; leave it unset")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from vae_jax.build import nearest
 from vae_jax.errors import ConfigError
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "softplus")
@@ -41,9 +42,42 @@ _WIDTHS = (
 )
 _CHANNELS = (lambda v: _WIDTHS[0](v) and len(v) > 0, "channel counts of 1 or more, such as (32, 64)")
 
-# By full path, else by the last name in the path.
-_RULES: dict[str, Rule] = {
+_TEXT = (lambda v: isinstance(v, str), "text")
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_plain, value))
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+_PLAIN = (_plain, "text, true, false, a finite number or a tuple of these")
+
+# The fields outside the components, by path. Those in _OPTIONAL may be None.
+_FIXED: dict[str, Rule] = {
     "seed": _SEED,
+    "data.name": _TEXT,
+    "data.pixels": _TEXT,
+    "data.seed": _SEED,
+    "train.batch_size": _COUNT,
+    "train.epochs": _COUNT,
+    "train.steps_per_call": _COUNT,
+    "train.eval_every_epochs": _COUNT,
+    "train.patience_epochs": _COUNT,
+    "train.select": _one_of("best", "last"),
+    "train.clip_norm": _POSITIVE,
+    "train.ema_decay": _FRACTION,
+    "checkpoint.keep": _COUNT,
+    "checkpoint.every_seconds": _NOT_NEGATIVE,
+    "evaluate.batch_size": _COUNT,
+    "evaluate.num_importance_samples": _COUNT,
+}
+_OPTIONAL = ("train.patience_epochs", "train.clip_norm", "train.ema_decay")
+
+# The fields of components and the hyperparameters, by name. Which of them are there, the components say.
+_GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption")
+_RULES: dict[str, Rule] = {
+    "name": _TEXT,
     "latent": _COUNT,
     "num_samples": _COUNT,
     "condition": _FLAG,
@@ -65,18 +99,34 @@ _RULES: dict[str, Rule] = {
     "momentum": _FRACTION,
     "warmup_epochs": _NOT_NEGATIVE,
     "final_fraction": _PROBABILITY,
-    "batch_size": _COUNT,
-    "epochs": _COUNT,
-    "steps_per_call": _COUNT,
-    "eval_every_epochs": _COUNT,
-    "patience_epochs": _COUNT,
-    "select": _one_of("best", "last"),
-    "clip_norm": _POSITIVE,
-    "ema_decay": _FRACTION,
-    "keep": _COUNT,
-    "every_seconds": _NOT_NEGATIVE,
-    "num_importance_samples": _COUNT,
 }
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted path, leaf) of a nested dict."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def check_fields(tree: Mapping[str, Any]) -> None:
+    """Check that a config has every field outside its components, and none that nothing reads.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    given = dict(flatten(tree))
+    for path in given:
+        if path not in (*_FIXED, *_GROUPS) and not path.startswith(tuple(f"{group}." for group in _GROUPS)):
+            raise ConfigError(f"config field {path!r} is unknown{nearest(path, _FIXED)}")
+    for path in _FIXED:
+        if given.get(path) is None and path not in _OPTIONAL:
+            raise ConfigError(f"{path} is not set; expected {_FIXED[path][1]}")
+    for group in _GROUPS[:-1]:
+        if not isinstance(tree.get(group), Mapping):
+            raise ConfigError(f"{group} is not set; expected a group of fields as in configs/base.py")
 
 
 def check_values(tree: Mapping[str, Any]) -> None:
@@ -85,7 +135,10 @@ def check_values(tree: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the field, its value and what is allowed.
     """
-    _check_leaves(tree, "")
+    for path, value in flatten(tree):
+        test, allowed = _FIXED.get(path) or _RULES.get(path.rpartition(".")[2], _PLAIN)
+        if value is not None and not test(value):
+            raise ConfigError(f"{path}={value!r} is not allowed: expected {allowed}")
     train, epochs = tree["train"], tree["train"]["epochs"]
     for path, value in (
         ("hypers.kl_warmup_epochs", tree["hypers"].get("kl_warmup_epochs", 0)),
@@ -94,20 +147,11 @@ def check_values(tree: Mapping[str, Any]) -> None:
     ):
         if value > epochs:
             raise ConfigError(f"{path}={value} is more than train.epochs={epochs}")
+    if tree["schedule"].get("warmup_epochs", 0) == epochs:
+        raise ConfigError(f"schedule.warmup_epochs={epochs} leaves nothing of train.epochs={epochs} for its descent")
     for part in ("encoder", "decoder"):
         net = tree["model"].get(part) or {}
         if net.get("stride", 1) > net.get("kernel", net.get("stride", 1)):
             raise ConfigError(
                 f"model.{part}.stride={net['stride']} skips pixels: it must not exceed kernel={net['kernel']}"
             )
-
-
-def _check_leaves(tree: Mapping[str, Any], prefix: str) -> None:
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            _check_leaves(value, f"{path}.")
-        elif value is not None:
-            test, allowed = _RULES.get(key, (lambda v: not isinstance(v, float) or math.isfinite(v), "a finite number"))
-            if not test(value):
-                raise ConfigError(f"{path}={value!r} is not allowed: expected {allowed}")

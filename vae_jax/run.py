@@ -19,6 +19,7 @@ from vae_jax.data.load import load_dataset
 from vae_jax.data.order import batch_indices, steps_per_epoch
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca
+from vae_jax.evaluation.conditional import conditional_accuracy
 from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test, make_evaluate
 from vae_jax.pictures import save_pictures
@@ -74,7 +75,7 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
         tree, timing = _train(config, dataset, parts, folder, stopping)
         stopping.nothing_to_save = True
         say("evaluating on the test split")
-        results, pca = _evaluate(config, parts, tree)
+        results, pca = _evaluate(config, dataset, parts, tree)
         results |= {
             "best_step": int(tree["best"]["step"]),
             "steps": int(tree["state"]["step"]),
@@ -211,7 +212,7 @@ def _seen(parts: Parts, split: str, limit: int | None = None) -> dict[str, np.nd
     return per_example(lambda index: one_batch(index, 0), size, min(size, 1000))
 
 
-def _evaluate(config: Mapping[str, Any], parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
+def _evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
     """Return the figures of the test split, the baselines', and the fitted baseline."""
     train, test = _seen(parts, "train")["image"], _seen(parts, "test")
     pca = fit_pca(train, config["model"]["latent"])
@@ -225,6 +226,10 @@ def _evaluate(config: Mapping[str, Any], parts: Parts, tree: Tree) -> tuple[dict
         parts.arrays["test"],
         config["evaluate"],
     )
+    trained = Trained(config, parts.spec, parts.model, best["params"], best["stats"])
+    if trained.conditional:
+        asked = np.arange(1000) % parts.spec.num_classes
+        figures |= conditional_accuracy(trained.sample(len(asked)), asked, *map(dataset.pictures, ("train", "test")))
     baselines = evaluate_baselines(pca, train, test["image"], test["input"])
     return {"test": figures, "baselines": baselines}, pca
 

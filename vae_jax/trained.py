@@ -56,11 +56,9 @@ class Trained(NamedTuple):
             raise ConfigError(f"an {self.config['model']['name']} has no prior to sample from; train a vae")
         if label is not None and not self.conditional:
             raise ConfigError("this model was not given labels (model.condition=False), so it cannot draw a chosen one")
-        if label is not None and not 0 <= label < self.spec.num_classes:
-            raise ConfigError(f"label {label} is unknown; labels are 0..{self.spec.num_classes - 1}")
         labels = np.arange(num) % max(self.spec.num_classes, 1) if label is None else np.full(num, label)
-        label, key = jnp.asarray(labels, jnp.int32), jax.random.key(seed)
-        return np.asarray(jax.jit(self.model.sample)(self.params, self.stats, key, label, temperature))
+        key, classes = jax.random.key(seed), self._labels(labels, num)
+        return np.asarray(jax.jit(self.model.sample)(self.params, self.stats, key, classes, temperature))
 
     def corrupt(self, images: np.ndarray, seed: int = 0) -> np.ndarray:
         """Return what the encoder was shown in training instead of pictures such as these: the corruption, if any."""
@@ -71,6 +69,10 @@ class Trained(NamedTuple):
     def _labels(self, labels: np.ndarray | None, num: int) -> jax.Array:
         if labels is None and self.conditional:
             raise ConfigError("a conditional model needs the labels of its pictures")
+        if labels is not None and self.conditional:
+            wrong = set(np.unique(labels).tolist()) - set(range(self.spec.num_classes))
+            if wrong:
+                raise ConfigError(f"label {min(wrong)} is unknown; labels are 0..{self.spec.num_classes - 1}")
         return jnp.zeros(num, jnp.int32) if labels is None else jnp.asarray(labels, jnp.int32)
 
     def _batch(self, images: np.ndarray, labels: np.ndarray | None) -> dict[str, jax.Array]:

@@ -38,6 +38,11 @@ class Dataset(NamedTuple):
         """Number of pictures by split."""
         return {name: len(split.images) for name, split in self.splits.items()}
 
+    def pictures(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return a split's images as float32 in [0, 1], and its labels."""
+        images, labels = self.splits[split]
+        return images / np.float32(self.levels), labels
+
 
 def checked(dataset: Dataset) -> Dataset:
     """Return the data set if each split can be trained on.
@@ -49,11 +54,15 @@ def checked(dataset: Dataset) -> Dataset:
         where = f"{dataset.name}, {name} images"
         if images.ndim != 4 or not len(images) or 0 in images.shape:
             raise DataError(f"{where}: shape {images.shape}, expected [N,H,W,C] with no zero")
-        if images.shape[1:] != dataset.shape:
-            raise DataError(f"{where}: shape {images.shape[1:]}, but the training images have {dataset.shape}")
+        first = dataset.splits["train"].images
+        if (images.shape[1:], images.dtype) != (first.shape[1:], first.dtype):
+            raise DataError(
+                f"{where}: {images.dtype} of shape {images.shape[1:]}, "
+                f"but the training images are {first.dtype} of shape {first.shape[1:]}"
+            )
         _check_range(images, dataset.levels, where)
-        if labels is not None and labels.shape != images.shape[:1]:
-            raise DataError(f"{dataset.name}, {name}: {len(labels)} labels for {len(images)} images")
+        if labels is not None:
+            _check_labels(labels, len(images), dataset.num_classes, f"{dataset.name}, {name} labels")
     return dataset
 
 
@@ -66,6 +75,14 @@ def sha256(dataset: Dataset) -> str:
                 digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
                 digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
+
+
+def _check_labels(labels: np.ndarray, count: int, num_classes: int, where: str) -> None:
+    if labels.shape != (count,):
+        raise DataError(f"{where}: {len(labels)} labels for {count} images")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"{where}: values in {low}..{high}, expected 0..{num_classes - 1}")
 
 
 def _check_range(images: np.ndarray, levels: int, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_jax.errors import DataError
 
@@ -32,12 +32,23 @@ def read_pictures(paths: Sequence[str], shape: tuple[int, int, int], invert: boo
 
 def _read(path: str, mode: str, size: tuple[int, int]) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            if picture.mode in ("RGBA", "LA", "PA"):  # what is transparent shows white paper
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(_eight_bits(file))
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:  # it shows white paper
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.asarray(picture.convert(mode).resize(size, Image.Resampling.BOX))
     except FileNotFoundError as error:
         raise DataError(f"no picture {path}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a picture: {str(error).splitlines()[0]}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} cannot be read as a picture: {reason}") from error
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit gray, which Pillow itself would cut off at 255."""
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        return Image.fromarray((np.asarray(picture) / 257).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError("it has 32 bits per value, of unknown range; save it with 8 or 16")
+    return picture

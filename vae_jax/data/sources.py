@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import math
 import pathlib
+import struct
 import zipfile
 import zlib
 
@@ -57,7 +59,8 @@ def binarized_mnist(folder: pathlib.Path | None) -> Dataset:
 def npz(folder: pathlib.Path | None) -> Dataset:
     """Read your own arrays: train.npz, validation.npz and test.npz in the folder.
 
-    Each holds `images` ([N,H,W] or [N,H,W,C], uint8 or float in [0, 1]) and optionally `labels` ([N], whole numbers).
+    Each holds `images` ([N,H,W] or [N,H,W,C]; float in [0, 1], or uint8 in 0..255 or, in all three files, 0..1) and
+    optionally `labels` ([N], whole numbers from 0).
     """
     where = _home(folder, "npz")
     splits = {name: _read_npz(_find(where, f"{name}.npz", "npz")) for name in ("train", "validation", "test")}
@@ -65,21 +68,24 @@ def npz(folder: pathlib.Path | None) -> Dataset:
     if any(x is None for x in labels):
         splits, num_classes = {name: Split(split.images) for name, split in splits.items()}, 0
     else:
-        num_classes = 1 + max(int(x.max()) for x in labels)
-    levels = 255 if splits["train"].images.dtype == np.uint8 else 1
+        num_classes = 1 + max(int(x.max(initial=0)) for x in labels)
+    whole = splits["train"].images.dtype == np.uint8
+    levels = 255 if whole and max(split.images.max(initial=0) for split in splits.values()) > 1 else 1
     return Dataset("npz", splits, levels, num_classes, f"arrays of the folder {where.name}")
 
 
 def _idx(folder: pathlib.Path | None, name: str, origin: str) -> Dataset:
     where = _home(folder, name)
     parts = {
-        (stem, kind): _read_idx(_find(where, f"{stem}-{kind}-ubyte", name))
+        (stem, kind): _read_idx(_find(where, f"{stem}-{kind}-ubyte", name), int(kind[-1]))
         for stem in ("train", "t10k")
         for kind in ("images-idx3", "labels-idx1")
     }
     images, labels = parts["train", "images-idx3"][..., None], parts["train", "labels-idx1"].astype(np.int32)
     test = Split(parts["t10k", "images-idx3"][..., None], parts["t10k", "labels-idx1"].astype(np.int32))
     cut = len(images) - 10000
+    if cut < 1:
+        raise DataError(f"data {name!r}: {len(images)} training pictures, expected more than the 10000 of validation")
     splits = {"train": Split(images[:cut], labels[:cut]), "validation": Split(images[cut:], labels[cut:]), "test": test}
     return Dataset(name, splits, 255, 10, origin)
 
@@ -107,33 +113,36 @@ def _contents(path: pathlib.Path) -> bytes:
         raise DataError(f"{path} cannot be read, it is damaged or incomplete: {error}") from error
 
 
-def _read_idx(path: pathlib.Path) -> np.ndarray:
+def _read_idx(path: pathlib.Path, num_dims: int) -> np.ndarray:
     """Decode the IDX format: two zero bytes, type 8 (uint8), the number of dimensions, their sizes, the data."""
-    raw = _contents(path)
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise DataError(f"{path} is not an IDX file of bytes")
-    shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
-    data = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
-    if data.size != shape.prod():
-        raise DataError(f"{path}: {data.size} values, but its header promises {'x'.join(map(str, shape))}")
-    return data.reshape(shape)
+    raw, start = _contents(path), 4 + 4 * num_dims
+    if len(raw) < start or raw[:4] != bytes([0, 0, 8, num_dims]):
+        raise DataError(f"{path} is not an IDX file of bytes in {num_dims} dimensions")
+    shape = struct.unpack_from(f">{num_dims}I", raw, 4)
+    if len(raw) - start != math.prod(shape):
+        raise DataError(f"{path}: {len(raw) - start} values, but its header promises {'x'.join(map(str, shape))}")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
 def _read_npz(path: pathlib.Path) -> Split:
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} cannot be read as .npz: it is damaged, or was not written by numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}") from error
-    if "images" not in found:
+    except Exception as error:  # a damaged archive raises at least eight kinds
+        raise DataError(f"{path} cannot be read as .npz: {error or type(error).__name__}") from error
+    if not isinstance(found.get("images"), np.ndarray):
         raise DataError(f"{path} holds no array 'images', only: {', '.join(found) or 'nothing'}")
     images, labels = found["images"], found.get("labels")
     if images.ndim == 3:
         images = images[..., None]
     if np.issubdtype(images.dtype, np.floating):
-        images = images.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused as such
+            images = images.astype(np.float32)
     if labels is not None:
-        if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1 or (labels < 0).any():
+        whole = isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer)
+        if not whole or labels.ndim != 1 or ((labels < 0) | (labels >= 2**31 - 1)).any():
             raise DataError(f"{path}: 'labels' must be whole numbers from 0, one per image")
         labels = labels.astype(np.int32)
     return Split(images, labels)

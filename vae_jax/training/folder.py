@@ -30,22 +30,23 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
         # A folder with other things in it is never touched; one with only a lock is a run that died at birth.
         if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
             raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
+        _refuse_other(path, config)
+        created = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run; the kernel frees it on any death)
     except OSError as error:
         raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
     with lock:
         _acquire(lock, path)
+        _refuse_other(path, config)  # once more: another process may have made it in between
         new = not (path / "config.json").exists()
-        _settle_config(path, config)
+        if new:
+            write_text(path / "config.json", configs.to_json(config))
         try:
             yield path
         except ConfigError:
             if new and not (path / "manifest.json").exists():  # it never began: leave nothing that stands in the way
-                for name in "config.json", ".lock":
-                    (path / name).unlink()
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+                _undo(path, created)
             raise
 
 
@@ -121,11 +122,16 @@ def _acquire(lock: Any, path: pathlib.Path) -> None:
     lock.flush()
 
 
-def _settle_config(path: pathlib.Path, config: Mapping[str, Any]) -> None:
-    if not (path / "config.json").exists():
-        write_text(path / "config.json", configs.to_json(config))
-        return
-    differing = configs.differences(read_config(path), config)
+def _undo(path: pathlib.Path, created: bool) -> None:
+    with contextlib.suppress(OSError):
+        for name in "config.json", ".lock":
+            (path / name).unlink()
+        if created:
+            path.rmdir()
+
+
+def _refuse_other(path: pathlib.Path, config: Mapping[str, Any]) -> None:
+    differing = configs.differences(read_config(path), config) if (path / "config.json").exists() else []
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise ConfigError(

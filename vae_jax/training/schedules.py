@@ -18,5 +18,5 @@ def warmup_cosine(
     total_steps: int, steps_per_epoch: int, *, warmup_epochs: float = 1.0, final_fraction: float = 0.01
 ) -> Callable[[jax.Array], jax.Array]:
     """Return a linear rise from 0 to 1, then half a cosine down to `final_fraction` at the last step."""
-    warmup = round(warmup_epochs * steps_per_epoch)
+    warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
     return optax.warmup_cosine_decay_schedule(0.0 if warmup else 1.0, 1.0, warmup, total_steps, final_fraction)

@@ -1,0 +1,106 @@
+"""Picture files of all common kinds become [N,H,W,C] in [0, 1], or one line that names the file."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_jax.data.pictures import read_pictures
+from vae_jax.errors import DataError
+
+RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17  # 0, 17, ... 255
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(picture, name="x.png", **options):
+        picture.save(tmp_path / name, **options)
+        return str(tmp_path / name)
+
+    return save
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tiff", "x.gif", "x.pgm"])
+def test_gray_values_are_exact_in_lossless_formats(save, name):
+    images = read_pictures([save(Image.fromarray(RAMP), name)] * 2, (4, 4, 1))
+    assert images.shape == (2, 4, 4, 1) and images.dtype == np.float32
+    np.testing.assert_allclose(images[1, ..., 0], RAMP / 255, atol=1e-7)
+
+
+def test_invert_swaps_black_and_white(save):
+    path = save(Image.fromarray(RAMP))
+    np.testing.assert_allclose(read_pictures([path], (4, 4, 1), True), 1 - read_pictures([path], (4, 4, 1)), atol=1e-7)
+
+
+def test_a_smaller_size_is_the_mean_of_the_pixels(save):
+    expected = RAMP.astype(float).reshape(2, 2, 2, 2).mean((1, 3)) / 255
+    np.testing.assert_allclose(
+        read_pictures([save(Image.fromarray(RAMP))], (2, 2, 1))[0, ..., 0], expected, atol=0.5 / 255
+    )
+
+
+def test_height_comes_before_width(save):
+    path = save(Image.fromarray(np.repeat(RAMP[:, :2], 3, axis=0)))  # 12 high, 2 wide
+    assert read_pictures([path], (12, 2, 1)).shape == (1, 12, 2, 1)
+    np.testing.assert_allclose(read_pictures([path], (12, 2, 1))[0, :, 0, 0], np.repeat(RAMP[:, 0], 3) / 255, atol=1e-7)
+
+
+def test_colour_becomes_luminance_and_gray_becomes_colour(save):
+    red = save(Image.new("RGB", (2, 2), (255, 0, 0)), "red.png")
+    np.testing.assert_allclose(read_pictures([red], (2, 2, 1)), 0.299, atol=1 / 255)
+    np.testing.assert_allclose(read_pictures([red], (2, 2, 3))[0, 0, 0], [1, 0, 0])
+    gray = save(Image.fromarray(RAMP), "gray.png")
+    np.testing.assert_allclose(read_pictures([gray], (4, 4, 3))[0, ..., 2], RAMP / 255, atol=1e-7)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(save):
+    path = save(Image.fromarray(RAMP.astype(np.uint16) * 257))
+    np.testing.assert_allclose(read_pictures([path], (4, 4, 1))[0, ..., 0], RAMP / 255, atol=1e-7)
+
+
+def test_what_is_transparent_is_white_paper(save):
+    rgba = np.zeros((2, 2, 4), np.uint8)
+    rgba[0, :, 3] = 255  # the upper row is black ink, the lower one clear
+    palette = Image.fromarray(np.array([[1, 1], [0, 0]], np.uint8), "L").convert("P")
+    palette.putpalette([0, 0, 0, 0, 0, 0])
+    for path in save(Image.fromarray(rgba), "a.png"), save(palette, "p.png", transparency=0):
+        np.testing.assert_allclose(read_pictures([path], (2, 2, 1))[0, ..., 0], [[0, 0], [1, 1]])
+
+
+def test_a_camera_s_note_of_rotation_is_followed(save):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    upright = read_pictures([save(Image.fromarray(RAMP), exif=exif)], (4, 4, 1))[0, ..., 0]
+    np.testing.assert_allclose(upright, np.rot90(RAMP, -1) / 255, atol=1e-7)
+
+
+def refusal(path, shape=(4, 4, 1)):
+    with pytest.raises(DataError) as caught:
+        read_pictures([str(path)], shape)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_picture_is_refused_by_name(save, tmp_path):
+    assert refusal(tmp_path / "none.png") == f"no picture {tmp_path}/none.png"
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    assert f"{text} cannot be read as a picture: " in refusal(text)
+    text.write_bytes(b"")
+    assert f"{text} cannot be read as a picture: " in refusal(text)
+    assert f"{tmp_path} cannot be read as a picture: Is a directory" in refusal(tmp_path).replace("[Errno 21] ", "")
+    deep = save(Image.fromarray(RAMP.astype(np.float32)), "deep.tiff")
+    assert "32 bits" in refusal(deep)
+
+
+@pytest.mark.parametrize("format_name", ["png", "jpeg"])
+def test_a_truncated_picture_is_refused(save, tmp_path, format_name):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    path = tmp_path / f"x.{format_name}"
+    save(Image.fromarray(noise), path.name)
+    path.write_bytes(path.read_bytes()[:-400])
+    assert f"{path} cannot be read as a picture: " in refusal(path)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_only_one_or_three_channels(save, channels):
+    assert f"this model needs {channels}" in refusal(save(Image.fromarray(RAMP)), (4, 4, channels))

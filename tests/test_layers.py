@@ -1,0 +1,58 @@
+"""Which module may import which: the layers of the code, read from its source."""
+
+import ast
+
+import pytest
+
+from tests.conftest import ROOT
+
+FILES = sorted((ROOT / "vae_jax").rglob("*.py"))
+ONLY = {  # a part may import these parts of vae_jax and no others
+    "types": set(),
+    "errors": set(),
+    "build": {"errors"},
+    "config_rules": {"errors", "build"},
+    "config": {"errors", "build", "config_rules"},
+    "prob": {"types", "prob"},
+    "nn": {"types", "nn"},
+    "objectives": {"types", "prob"},
+    "models": {"types", "errors", "build", "nn", "prob", "objectives"},  # and so no model another model
+    "data": {"types", "errors", "build", "data"},
+}
+NEVER = {
+    "training": {"models", "nn", "objectives", "evaluation", "run", "trained"},
+    "evaluation": {"models", "nn", "objectives", "training", "run", "trained"},
+    "reporting": {"models", "nn", "objectives", "training", "evaluation", "run", "trained"},
+}
+OWNERS = {"flax": {"nn", "models"}, "orbax": {"training/checkpoint.py"}, "tensorflow_datasets": {"data"}}
+
+
+def imports(file):
+    """Return all imported modules in dotted form, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_stay_within_the_layers(file):
+    inside = file.relative_to(ROOT / "vae_jax")
+    part, names = inside.with_suffix("").parts[0], imports(file)
+    ours = {name.split(".")[1] for name in names if name.startswith("vae_jax.")} - {"__version__"}
+    assert ours <= ONLY.get(part, ours)
+    assert not ours & NEVER.get(part, set())
+    outside = {name.split(".")[0] for name in names}
+    assert not outside & {"scripts", "configs", "tests"}
+    for library in outside & OWNERS.keys():
+        assert {part, str(inside)} & OWNERS[library], f"{library} belongs into {OWNERS[library]}"
+
+
+@pytest.mark.parametrize("library, owners", [("flax", {"nn", "models"}), ("orbax", {"training/checkpoint.py"})])
+def test_owners_are_found_where_they_are(library, owners):
+    users = {str(f.relative_to(ROOT / "vae_jax")) for f in FILES if any(n.split(".")[0] == library for n in imports(f))}
+    assert {user if user in owners else user.split("/")[0] for user in users} == owners
