@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
     config.train.batch_size = 128
     config.train.epochs = 10
     config.train.steps_per_call = 200  # steps in one call of the compiled program; also one row of metrics.jsonl
-    config.train.eval_every_epochs = 1  # on the validation split
+    config.train.eval_every_epochs = 1  # on the validation split, and once at the end
     config.train.patience_epochs = unset(int)  # stop when validation has not improved for so long
     config.train.select = "best"  # parameters that are tested and sampled from: best on validation, or last
     config.train.clip_norm = unset(float)  # largest global gradient norm

@@ -91,6 +91,11 @@ def test_the_decoder_mirrors_the_encoder_unless_told_otherwise():
     assert conv.model.decoder.kernel == conv.model.encoder.kernel == 3
 
 
+def test_decoder_of_another_kind_mirrors_what_it_can():
+    mixed = load("digits.py:variant=conv", model__encoder__hidden="9,8", model__decoder__name="mlp")
+    assert mixed.model.decoder.to_dict() == {"name": "mlp", "hidden": (8, 9), "activation": "relu"}
+
+
 def test_none_turns_a_component_off():
     off = load("digits.py:variant=denoising", data__corruption__name="None", data__corruption__scale="None")
     assert off.data.corruption is None

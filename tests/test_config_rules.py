@@ -42,7 +42,6 @@ BORDERS = [  # field, last value allowed, first value refused
     ("train.batch_size", "1", "0"),
     ("train.epochs", "300", "0"),
     ("train.steps_per_call", "1", "0"),
-    ("train.eval_every_epochs", "300", "301"),
     ("train.eval_every_epochs", "1", "0"),
     ("train.patience_epochs", "1", "0"),
     ("train.clip_norm", "0.1", "0"),

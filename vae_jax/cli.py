@@ -147,6 +147,8 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             sys.exit(_complain(f"writing {error.filename or 'a file'} failed: {error.strerror}", 74))
+        if "RESOURCE_EXHAUSTED" in str(error):  # how XLA says that a device has no memory left
+            sys.exit(_complain(f"out of memory ({error}); lower train.batch_size or evaluate.batch_size", 74))
         if os.environ.get("VAE_JAX_DEBUG"):
             raise
         with tempfile.NamedTemporaryFile("w", prefix="vae_jax-error-", suffix=".txt", delete=False) as file:

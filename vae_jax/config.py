@@ -66,7 +66,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
     build.component("data.pixels", tree["data"]["pixels"], "data.pixels")
     tree["model"] = _drop_unset(tree["model"])
     if "encoder" in tree["model"]:
-        tree["model"]["decoder"] = _mirror(tree["model"]["encoder"]) | tree["model"].get("decoder", {})
+        tree["model"]["decoder"] = _mirror(tree["model"]["encoder"], tree["model"].get("decoder", {}))
     for path, home in COMPONENTS.items():
         parent, key = _parent(tree, path)
         if parent.get(key) is None or parent[key].get("name") is None:
@@ -198,9 +198,13 @@ def _parse(text: str, kind: type, where: str) -> Any:
         raise ConfigError(f"{where}={text!r} has the wrong type: expected {_KINDS.get(kind, kind.__name__)}") from error
 
 
-def _mirror(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the decoder that undoes the encoder: the same widths in the other order."""
-    return {k: v[::-1] if isinstance(v, tuple) else v for k, v in encoder.items()}
+def _mirror(encoder: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a decoder by what undoes the encoder: the same widths in the other order."""
+    build.component("nn.encoders", encoder.get("name"), "model.encoder.name")
+    mirrored = {k: v[::-1] if isinstance(v, tuple) else v for k, v in encoder.items()}
+    name = given.get("name", mirrored["name"])
+    takes = build.component("nn.decoders", name, "model.decoder.name").fields
+    return {k: v for k, v in mirrored.items() if k in takes} | {"name": name} | dict(given)
 
 
 def _drop_unset(tree: Mapping[str, Any]) -> dict[str, Any]:

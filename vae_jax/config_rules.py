@@ -139,11 +139,10 @@ def check_values(tree: Mapping[str, Any]) -> None:
         test, allowed = _FIXED.get(path) or _RULES.get(path.rpartition(".")[2], _PLAIN)
         if value is not None and not test(value):
             raise ConfigError(f"{path}={value!r} is not allowed: expected {allowed}")
-    train, epochs = tree["train"], tree["train"]["epochs"]
+    epochs = tree["train"]["epochs"]
     for path, value in (
         ("hypers.kl_warmup_epochs", tree["hypers"].get("kl_warmup_epochs", 0)),
         ("schedule.warmup_epochs", tree["schedule"].get("warmup_epochs", 0)),
-        ("train.eval_every_epochs", train["eval_every_epochs"]),
     ):
         if value > epochs:
             raise ConfigError(f"{path}={value} is more than train.epochs={epochs}")

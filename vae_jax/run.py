@@ -29,7 +29,7 @@ from vae_jax.trained import Trained, load, make_model
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
 from vae_jax.training.fingerprint import state_sha256
-from vae_jax.training.folder import open_folder, write_json
+from vae_jax.training.folder import open_folder, read_manifest, write_json
 from vae_jax.training.loop import Outlet, Program, Timing, fit, with_best
 from vae_jax.training.mesh import check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
@@ -136,13 +136,11 @@ def evaluate_split(
     """Return the figures of a trained run on a split of its data, or on the first `num_images` of it.
 
     Raises:
-        ConfigError: the data are not those of the run.
+        DataError: the data are not those of the run.
         StorageError: the run has no undamaged checkpoint.
     """
     trained = load(folder)
-    recorded = json.loads((folder / "manifest.json").read_text())["data"]["sha256"]
-    if recorded != (found := sha256(dataset)):
-        raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
+    _check_data(read_manifest(folder), sha256(dataset))
     config = trained.config
     stored = {name: jax.device_put(value[:num_images]) for name, value in arrays(dataset.splits[split]).items()}
     hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
@@ -185,20 +183,28 @@ def _train(
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:
-    """Write manifest.json before the first step, or add a restart to it."""
-    path = folder / "manifest.json"
-    if path.exists() and step:
-        write_json(path, manifest.note_restart(json.loads(path.read_text()), step))
+    """Write manifest.json before the first step, or add a restart to it; other data than at the start are refused."""
+    found = sha256(dataset)
+    if step:
+        begun = read_manifest(folder)
+        _check_data(begun, found)
+        write_json(folder / "manifest.json", manifest.note_restart(begun, step))
         return
     data = {
         "name": dataset.name,
         "origin": dataset.origin,
-        "sha256": sha256(dataset),
+        "sha256": found,
         "sizes": dataset.sizes,
         "shape": list(dataset.shape),
         "num_classes": dataset.num_classes,
     }
-    write_json(path, manifest.make_manifest(config, data))
+    write_json(folder / "manifest.json", manifest.make_manifest(config, data))
+
+
+def _check_data(begun: Mapping[str, Any], found: str) -> None:
+    recorded = begun["data"]["sha256"]
+    if recorded != found:
+        raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
 
 
 def _abstract(tree: Tree) -> Tree:

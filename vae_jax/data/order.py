@@ -18,13 +18,14 @@ def batch_indices(seed: int, start: int, stop: int, num_examples: int, batch_siz
     per_epoch = steps_per_epoch(num_examples, batch_size)
     rows = []
     for epoch in range(start // per_epoch, (stop - 1) // per_epoch + 1):
-        batches = _permutation(seed, epoch, num_examples)[: per_epoch * batch_size].reshape(per_epoch, batch_size)
+        batches = permutation(seed, epoch, num_examples)[: per_epoch * batch_size].reshape(per_epoch, batch_size)
         first = epoch * per_epoch
         rows.append(batches[max(start - first, 0) : stop - first])
     return np.concatenate(rows)
 
 
-def _permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Return the numbers 0..size-1 in an order that depends on seed and epoch alone."""
     # Sorting raw Philox words: numpy keeps the words of a bit generator the same between versions, not its shuffles.
     words = np.random.Philox(key=[seed, epoch]).random_raw(size)
     return np.argsort(words, kind="stable").astype(np.int32)

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, Split
+from vae_jax.data.order import permutation
 from vae_jax.errors import DataError
 
 
@@ -25,7 +26,7 @@ def digits(folder: pathlib.Path | None) -> Dataset:
     # The file is read directly: importing sklearn.datasets takes a second that a run does not need.
     package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
     table = np.loadtxt(pathlib.Path(package, "datasets", "data", "digits.csv.gz"), delimiter=",", dtype=np.uint8)
-    table = table[np.random.Generator(np.random.Philox(1797)).permutation(len(table))]
+    table = table[permutation(1797, 0, len(table))]
     images, labels = table[:, :-1].reshape(-1, 8, 8, 1), table[:, -1].astype(np.int32)
     parts = {"train": slice(0, 1297), "validation": slice(1297, 1547), "test": slice(1547, None)}
     splits = {name: Split(images[part], labels[part]) for name, part in parts.items()}
