@@ -48,10 +48,14 @@ def _dynamic(config):
 
 
 def _cvae(config):
-    """A digit on request: encoder and decoder see the label."""
+    """A digit on request: encoder and decoder see the label. Four latents hold the style, and leave the digit alone."""
     set_vae(config)
     config.data.pixels = "dynamic"
     config.model.condition = True
+    config.model.latent = 4
+    config.model.encoder.hidden = (500, 500)
+    config.schedule.name = "warmup_cosine"
+    config.train.epochs = 30
 
 
 def _autoencoder(config):
