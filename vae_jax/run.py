@@ -30,7 +30,7 @@ from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.folder import open_folder, read_manifest, write_json
-from vae_jax.training.loop import Outlet, Program, Timing, fit, with_best
+from vae_jax.training.loop import Clock, Outlet, Program, fit, with_best
 from vae_jax.training.mesh import check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
 from vae_jax.training.step import init_state, make_chunk, make_step
@@ -72,7 +72,9 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
         return json.loads((folder / "results.json").read_text())
     with StopRequest() as stopping:
         parts = put_together(config, dataset)
-        tree, timing = _train(config, dataset, parts, folder, stopping)
+        clock = Clock()
+        tree = _train(config, dataset, parts, folder, stopping, clock)
+        speed = clock.steps_per_second()
         stopping.nothing_to_save = True
         say("evaluating on the test split")
         results, pca = _evaluate(config, dataset, parts, tree)
@@ -81,10 +83,8 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
             "steps": int(tree["state"]["step"]),
             "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(tree["state"]["params"])),
             "state_sha256": state_sha256(tree["state"]),
-            "images_per_second": timing.steps * config["train"]["batch_size"] / timing.seconds
-            if timing.steps
-            else None,
-            "seconds_to_first_step": timing.first_step_at - started_at if timing.first_step_at else None,
+            "images_per_second": speed * config["train"]["batch_size"] if clock.steps else None,
+            "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
         }
         pictures = _draw(config, parts, tree, pca, folder)
         results["seconds_total"] = time.time() - started_at
@@ -160,9 +160,14 @@ def use_compilation_cache() -> None:
 
 
 def _train(
-    config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pathlib.Path, stopping: StopRequest
-) -> tuple[Tree, Timing]:
-    """Return the final checkpoint tree, and the timing of what this process did of it."""
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    parts: Parts,
+    folder: pathlib.Path,
+    stopping: StopRequest,
+    clock: Clock,
+) -> Tree:
+    """Train from where the folder's newest checkpoint is, or from the start, and return the final checkpoint tree."""
     tree, step = parts.start(), 0
     found = restore(folder / "checkpoints", _abstract(tree), say)
     if found is not None:
@@ -179,7 +184,7 @@ def _train(
         newest = functools.partial(newest_step, folder / "checkpoints")
         outlet = Outlet(checkpoints.save, checkpoints.wait, newest, log.write, progress.update, unit)
         seconds = config["checkpoint"]["every_seconds"]
-        return fit(parts.program, tree, outlet, config["train"], seconds, stopping)
+        return fit(parts.program, tree, outlet, config["train"], seconds, stopping, clock)
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -35,12 +36,23 @@ class Outlet(NamedTuple):
     unit: str  # of the loss
 
 
-class Timing(NamedTuple):
-    """Wall-clock facts of a call of `fit`."""
+class Clock:
+    """How fast steps are done. The first one is apart: what it takes is compilation."""
 
-    steps: int
-    seconds: float  # training and validation, without the first chunk
-    first_step_at: float | None  # time.time() when the first chunk was done
+    def __init__(self) -> None:
+        self.steps, self.since = 0, time.monotonic()
+        self.first_step_at: float | None = None  # time.time() when the first step was done
+
+    def count(self, steps: int) -> None:
+        """Note that so many steps have been done."""
+        if self.first_step_at is None:
+            self.first_step_at, self.since = time.time(), time.monotonic()
+        else:
+            self.steps += steps
+
+    def steps_per_second(self) -> float:
+        """Return the mean speed since the first step, validation included."""
+        return self.steps / max(time.monotonic() - self.since, 1e-9)
 
 
 def with_best(state: TrainState, value: float = float("inf")) -> Tree:
@@ -51,8 +63,14 @@ def with_best(state: TrainState, value: float = float("inf")) -> Tree:
 
 
 def fit(
-    program: Program, tree: Tree, outlet: Outlet, config: Mapping[str, Any], checkpoint_seconds: float, stopping: Any
-) -> tuple[Tree, Timing]:
+    program: Program,
+    tree: Tree,
+    outlet: Outlet,
+    config: Mapping[str, Any],
+    checkpoint_seconds: float,
+    stopping: Any,
+    clock: Clock,
+) -> Tree:
     """Train from the checkpoint tree `tree` to the end, and return the final tree.
 
     Args:
@@ -62,6 +80,7 @@ def fit(
         config: `config.train`.
         checkpoint_seconds: the least time between two saves; the end is always saved.
         stopping: its `signal_name` is read once per chunk.
+        clock: counts the steps.
 
     Raises:
         Diverged: the loss or gradient norm of a step is not finite; names the step and the last good checkpoint.
@@ -69,21 +88,14 @@ def fit(
     """
     state, best = TrainState(**tree["state"]), tree["best"]
     total, per_epoch = config["epochs"] * program.steps_per_epoch, program.steps_per_epoch
-    step = first = int(state.step)
-    saved_at, clock, first_step_at, counted_from = time.monotonic(), time.monotonic(), None, first
+    step, saved_at = int(state.step), time.monotonic()
     while step < total and not _impatient(step, best, config, per_epoch):
         stop = _next_stop(step, total, per_epoch, config)
-        rows = np.zeros((config["steps_per_call"], config["batch_size"]), np.int32)
-        rows[: stop - step] = program.indices(step, stop)
-        state, metrics = program.chunk(state, rows, stop - step)
-        metrics = {name: np.asarray(values)[: stop - step] for name, values in metrics.items()}
+        state, metrics = _advance(program, state, step, stop, config, clock)
         _check_finite(metrics, step, per_epoch, outlet)
-        if first_step_at is None:
-            first_step_at, clock, counted_from = time.time(), time.monotonic(), stop
         step = stop
         means = {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
-        speed = (step - counted_from) * config["batch_size"] / max(time.monotonic() - clock, 1e-9)
-        outlet.write(step, "train", means, {"images_per_second": speed})
+        outlet.write(step, "train", means, {"images_per_second": clock.steps_per_second() * config["batch_size"]})
         text = f"loss {means['loss']:.4g}{outlet.unit}"
         if step % (config["eval_every_epochs"] * per_epoch) == 0 or step == total:
             best, value = _select(program, state, best, config["select"])
@@ -98,8 +110,22 @@ def fit(
         if signal_name:
             outlet.wait()
             raise Preempted(f"{signal_name}: saved at step {step} of {total}; the same command resumes the run")
-    seconds = time.monotonic() - clock
-    return {"state": state._asdict(), "best": best}, Timing(step - counted_from, seconds, first_step_at)
+    return {"state": state._asdict(), "best": best}
+
+
+def _advance(
+    program: Program, state: TrainState, start: int, stop: int, config: Mapping[str, Any], clock: Clock
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Run the steps start..stop-1 and return the state and their metrics, each [stop - start]."""
+    logs = []
+    for begin, end in pairwise([start, stop] if clock.first_step_at else [start, start + 1, stop]):
+        rows = np.zeros((config["steps_per_call"], config["batch_size"]), np.int32)
+        if begin < end:
+            rows[: end - begin] = program.indices(begin, end)
+            state, metrics = program.chunk(state, rows, end - begin)
+            logs.append({name: np.asarray(values)[: end - begin] for name, values in metrics.items()})
+            clock.count(end - begin)
+    return state, {name: np.concatenate([log[name] for log in logs]) for name in logs[0]}
 
 
 def _next_stop(step: int, total: int, per_epoch: int, config: Mapping[str, Any]) -> int:
