@@ -26,7 +26,8 @@ def main(argv):
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
     from vae_jax.reporting.table import figure_lines
-    from vae_jax.run import evaluate_split, use_compilation_cache
+    from vae_jax.results import evaluate_split
+    from vae_jax.run import use_compilation_cache
 
     use_compilation_cache()
     results = evaluate_split(args.workdir, dataset, args.split, args.num_samples, args.num_images)

@@ -20,9 +20,9 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "data": {"types", "errors", "build", "data"},
 }
 NEVER = {
-    "training": {"models", "nn", "objectives", "evaluation", "run", "trained"},
-    "evaluation": {"models", "nn", "objectives", "training", "run", "trained"},
-    "reporting": {"models", "nn", "objectives", "training", "evaluation", "run", "trained"},
+    "training": {"models", "nn", "objectives", "evaluation", "run", "trained", "parts", "results"},
+    "evaluation": {"models", "nn", "objectives", "training", "run", "trained", "parts", "results"},
+    "reporting": {"models", "nn", "objectives", "training", "evaluation", "run", "trained", "parts", "results"},
 }
 OWNERS = {"flax": {"nn", "models"}, "orbax": {"training/checkpoint.py"}, "tensorflow_datasets": {"data"}}
 

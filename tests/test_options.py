@@ -7,7 +7,7 @@ import pytest
 from tests.variants import all_variants, load
 from vae_jax.config import flatten
 from vae_jax.data.load import load_dataset
-from vae_jax.run import put_together
+from vae_jax.parts import put_together
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.types import TrainState
 

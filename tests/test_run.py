@@ -9,6 +9,7 @@ from tests.variants import load
 from vae_jax import run as runs
 from vae_jax.data.dataset import Split
 from vae_jax.data.load import load_dataset
+from vae_jax.results import evaluate_split
 from vae_jax.trained import load as load_trained
 from vae_jax.training.folder import open_folder
 
@@ -96,9 +97,9 @@ def test_evaluating_the_saved_run_gives_its_results(finished):
     folder, results = finished
     config = load("digits.py:variant=vae", **SMALL)
     dataset = load_dataset(config, None)
-    again = runs.evaluate_split(folder, dataset, "test", 5)
+    again = evaluate_split(folder, dataset, "test", 5)
     assert again == pytest.approx(results["test"], rel=1e-6)
-    some = runs.evaluate_split(folder, dataset, "test", 1, num_images=9)
+    some = evaluate_split(folder, dataset, "test", 1, num_images=9)
     assert some["nll_num_samples"] == 1
 
 

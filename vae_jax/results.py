@@ -1,0 +1,95 @@
+"""The figures and the pictures of trained parameters, with the baselines beside them."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from vae_jax.data.dataset import Dataset, sha256
+from vae_jax.data.feed import arrays, make_batch_of
+from vae_jax.data.order import steps_per_epoch
+from vae_jax.errors import DataError
+from vae_jax.evaluation.baselines import Pca, fit_pca
+from vae_jax.evaluation.conditional import conditional_accuracy
+from vae_jax.evaluation.splits import per_example
+from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
+from vae_jax.parts import Parts
+from vae_jax.pictures import save_pictures
+from vae_jax.reporting.log import read_rows
+from vae_jax.trained import Trained, load
+from vae_jax.training.folder import read_manifest
+from vae_jax.training.optim import make_hypers
+from vae_jax.types import Tree
+
+
+def evaluate_split(
+    folder: pathlib.Path, dataset: Dataset, split: str, num_samples: int, num_images: int | None = None
+) -> dict[str, Any]:
+    """Return the figures of a trained run on a split of its data, or on the first `num_images` of it.
+
+    Raises:
+        DataError: the data are not those of the run.
+        StorageError: the run has no undamaged checkpoint.
+    """
+    trained = load(folder)
+    check_data(read_manifest(folder), sha256(dataset))
+    config = trained.config
+    stored = {name: jax.device_put(value[:num_images]) for name, value in arrays(dataset.splits[split]).items()}
+    hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
+    settings = {**config["evaluate"], "num_importance_samples": num_samples}
+    batch_of = make_batch_of(config["data"], split, dataset.levels)
+    return evaluate_test(trained.model, trained.params, trained.stats, hypers, batch_of, stored, settings)
+
+
+def check_data(begun: Mapping[str, Any], found: str) -> None:
+    """Compare the data at hand, SHA-256 `found`, with those in the manifest of a run.
+
+    Raises:
+        DataError: they differ.
+    """
+    recorded = begun["data"]["sha256"]
+    if recorded != found:
+        raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
+
+
+def _seen(parts: Parts, split: str, limit: int | None = None) -> dict[str, np.ndarray]:
+    """Return pictures of a split as the model sees them: image, input, label."""
+    one_batch = jax.jit(functools.partial(parts.batches[split], parts.arrays[split]), static_argnums=1)
+    size = min(limit or 2**31, len(parts.arrays[split]["image"]))
+    return per_example(lambda index: one_batch(index, 0), size, min(size, 1000))
+
+
+def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
+    """Return the figures of the test split, the baselines', and the fitted baseline."""
+    train, test = _seen(parts, "train")["image"], _seen(parts, "test")
+    pca = fit_pca(train, config["model"]["latent"])
+    best, hypers = tree["best"], tree["state"]["hypers"]
+    figures = evaluate_test(
+        parts.model,
+        best["params"],
+        best["stats"],
+        hypers,
+        parts.batches["test"],
+        parts.arrays["test"],
+        config["evaluate"],
+    )
+    trained = Trained(config, parts.spec, parts.model, best["params"], best["stats"])
+    if trained.conditional:
+        asked = np.arange(1000) % parts.spec.num_classes
+        figures |= conditional_accuracy(trained.sample(len(asked)), asked, *map(dataset.pictures, ("train", "test")))
+    baselines = evaluate_baselines(pca, train, test["image"], test["input"])
+    return {"test": figures, "baselines": baselines}, pca
+
+
+def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Write the pictures of a finished run and return their paths."""
+    trained = Trained(config, parts.spec, parts.model, tree["best"]["params"], tree["best"]["stats"])
+    unit = "" if parts.model.log_weights is None else " nats"
+    rows = read_rows(folder / "metrics.jsonl")
+    test = _seen(parts, "test", limit=2000)
+    return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)
