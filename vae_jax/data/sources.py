@@ -51,7 +51,7 @@ def binarized_mnist(folder: pathlib.Path | None) -> Dataset:
         path = _find(where, f"binarized_mnist_{stem}.amat", "binarized_mnist")
         bits = np.frombuffer(_contents(path).translate(None, b" \r\n"), np.uint8) - ord("0")
         if bits.size != count * 784 or bits.max() > 1:
-            raise DataError(f"{path}: expected {count} rows of 784 digits 0 or 1")
+            raise DataError(f"{path}: {bits.size} digits, expected {count} rows of 784, each 0 or 1")
         splits[split] = Split(bits.reshape(count, 28, 28, 1))
     return Dataset("binarized_mnist", splits, 1, 0, "static binarized MNIST (Larochelle), the published splits")
 
