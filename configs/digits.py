@@ -16,12 +16,14 @@ def get_config(arg=""):
     if choice["variant"] not in _VARIANTS:
         raise ConfigError(f"variant {choice['variant']!r} is unknown; known: {', '.join(_VARIANTS)}")
     config = set_vae(get_base(), "gaussian_shared_scale")
-    config.model.encoder.hidden = (256, 128)
+    config.model.encoder.hidden = (256, 128, 64)
+    config.model.encoder.activation = "gelu"
     config.data.name = "digits"
     config.train.batch_size = 64
-    config.train.epochs = 300
+    config.train.epochs = 200
     config.train.steps_per_call = 100
     config.train.eval_every_epochs = 5
+    config.train.ema_decay = 0.99
     config.schedule.name = "warmup_cosine"
     config.evaluate.num_importance_samples = 1000
     _VARIANTS[choice["variant"]](config)

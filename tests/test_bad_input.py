@@ -114,8 +114,8 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.hypers.learning_rate=nan": (2, "hypers.learning_rate=nan", "above 0"),
     f"train.py {CONFIG} {NEW} --config.hypers.learning_rate=1e999": (2, "hypers.learning_rate=inf", "above 0"),
     f"train.py {CONFIG} {NEW} --config.hypers.beta=-1": (2, "hypers.beta=-1.0", "0 or more"),
-    f"train.py {CONFIG} {NEW} --config.hypers.kl_warmup_epochs=301": (2, "kl_warmup_epochs=301.0", "train.epochs=300"),
-    f"train.py {CONFIG} {NEW} --config.schedule.warmup_epochs=301": (2, "warmup_epochs=301.0", "train.epochs=300"),
+    f"train.py {CONFIG} {NEW} --config.hypers.kl_warmup_epochs=301": (2, "kl_warmup_epochs=301.0", "train.epochs=200"),
+    f"train.py {CONFIG} {NEW} --config.schedule.warmup_epochs=301": (2, "warmup_epochs=301.0", "train.epochs=200"),
     f"train.py {CONFIG}:variant=conv {NEW} --config.model.encoder.stride=4": (2, "encoder.stride=4", "kernel=3"),
     f"train.py {CONFIG} {NEW} --config.train.batch_size=1298": (2, "train.batch_size=1298", "1297 training examples"),
     # Components

@@ -85,7 +85,7 @@ def test_what_is_unset_gets_the_default_of_its_component():
 
 
 def test_the_decoder_mirrors_the_encoder_unless_told_otherwise():
-    assert load(VAE).model.decoder.hidden == (128, 256)
+    assert load(VAE).model.decoder.hidden == (64, 128, 256)
     conv = load("digits.py:variant=conv", model__encoder__channels=(8, 16, 32), model__decoder__hidden=(7,))
     assert (conv.model.decoder.channels, conv.model.decoder.hidden) == ((32, 16, 8), (7,))
     assert conv.model.decoder.kernel == conv.model.encoder.kernel == 3
@@ -93,7 +93,7 @@ def test_the_decoder_mirrors_the_encoder_unless_told_otherwise():
 
 def test_decoder_of_another_kind_mirrors_what_it_can():
     mixed = load("digits.py:variant=conv", model__encoder__hidden="9,8", model__decoder__name="mlp")
-    assert mixed.model.decoder.to_dict() == {"name": "mlp", "hidden": (8, 9), "activation": "relu"}
+    assert mixed.model.decoder.to_dict() == {"name": "mlp", "hidden": (8, 9), "activation": "gelu"}
 
 
 def test_none_turns_a_component_off():

@@ -106,11 +106,11 @@ def _check_deep_beats_linear(table):
 
 
 def _check_only_the_vae_can_be_drawn_from(report):
-    assert report["outside"] > 0.1 and report["empty"] > 0.2
+    assert report["outside"] > 0.2 and report["empty"] > 0.2
     nearest = report["nearest"]
     vae = nearest["VAE, z ~ N(0, I)"]
     assert vae < 2 * nearest["test digits"]
     assert nearest["autoencoder, z from the box"] > 2 * vae
-    assert nearest["autoencoder, z ~ N(0, I)"] > 4 * vae
+    assert nearest["autoencoder, z ~ N(0, I)"] > 1.5 * vae
     np.testing.assert_allclose(report["code_mean"], 0, atol=0.2)
-    np.testing.assert_allclose(report["code_deviation"], 1, atol=0.2)
+    np.testing.assert_allclose(report["code_deviation"], 1, atol=0.35)
