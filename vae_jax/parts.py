@@ -13,6 +13,7 @@ from vae_jax.data.feed import arrays, make_batch_of, make_spec
 from vae_jax.data.order import batch_indices, steps_per_epoch
 from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import make_evaluate
+from vae_jax.streams import stream
 from vae_jax.trained import make_model
 from vae_jax.training.loop import Program, with_best
 from vae_jax.training.mesh import check_batch_size, place
@@ -66,4 +67,6 @@ def put_together(config: Mapping[str, Any], dataset: Dataset, num_devices: int |
         return batch_indices(config["data"]["seed"], start, stop, dataset.sizes["train"], batch_size)
 
     program = Program(run_chunk, indices, validate, per_epoch)
-    return Parts(spec, model, program, lambda: with_best(init(jax.random.key(config["seed"]), hypers)), batches, stored)
+    return Parts(
+        spec, model, program, lambda: with_best(init(stream(config["seed"], "model"), hypers)), batches, stored
+    )

@@ -14,6 +14,7 @@ import numpy as np
 from vae_jax.build import build
 from vae_jax.data.feed import make_batch_of
 from vae_jax.errors import ConfigError
+from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
 from vae_jax.training.folder import read_config
 from vae_jax.types import Model, Spec, Tree
@@ -57,7 +58,7 @@ class Trained(NamedTuple):
         if label is not None and not self.conditional:
             raise ConfigError("this model was not given labels (model.condition=False), so it cannot draw a chosen one")
         labels = np.arange(num) % max(self.spec.num_classes, 1) if label is None else np.full(num, label)
-        key, classes = jax.random.key(seed), self._labels(labels, num)
+        key, classes = stream(seed, "samples"), self._labels(labels, num)
         return np.asarray(jax.jit(self.model.sample)(self.params, self.stats, key, classes, temperature))
 
     def corrupt(self, images: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.build import build
-from vae_jax.data.dataset import SPLITS, Dataset, Split
+from vae_jax.data.dataset import Dataset, Split
+from vae_jax.streams import stream
 from vae_jax.types import Batch, Spec
 
 
@@ -36,7 +37,7 @@ def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callabl
     """
     pixels = build("data.pixels", {"name": config["pixels"]})
     corrupt = build("data.corruptions", config["corruption"]) if config["corruption"] else None
-    base = jax.random.fold_in(jax.random.key(config["seed"]), SPLITS.index(split))
+    base = stream(config["seed"], f"data of {split}")
 
     def batch_of(source: Mapping[str, jax.Array], index: jax.Array, epoch: jax.Array | int) -> Batch:
         epoch_key = jax.random.fold_in(base, epoch)

@@ -11,9 +11,10 @@ import numpy as np
 from vae_jax.evaluation.baselines import Pca, independent_bernoulli
 from vae_jax.evaluation.likelihood import active_units, make_neg_log_likelihood
 from vae_jax.evaluation.splits import mean, per_example, standard_error
+from vae_jax.streams import stream
 from vae_jax.types import Batch, Hypers, Model, Tree
 
-_EVALUATION_SEED = 20140116  # noise of evaluation never depends on the noise of training
+_SEED = 20140116  # noise of evaluation never depends on the noise of training
 _ROWS = 2000  # decoded at once: the activations of so many stay in a CPU's cache
 
 
@@ -22,7 +23,7 @@ def make_evaluate(model: Model, batch_of: Callable[..., Batch]) -> Callable[...,
 
     @jax.jit
     def run(params: Tree, stats: Tree, hypers: Hypers, arrays: Tree, index: jax.Array) -> dict[str, jax.Array]:
-        return model.evaluate(params, stats, batch_of(arrays, index, 0), jax.random.key(_EVALUATION_SEED), hypers)
+        return model.evaluate(params, stats, batch_of(arrays, index, 0), stream(_SEED, "evaluate"), hypers)
 
     return run
 
@@ -33,7 +34,7 @@ def estimate_nll(
     """Return the mean -log p(x) of a split in nats with its standard error over the examples, and k."""
     images = max(1, min(20, _ROWS // num_samples))
     run = make_neg_log_likelihood(model, batch_of, num_samples, max(1, _ROWS // images))
-    key = jax.random.key(_EVALUATION_SEED)
+    key = stream(_SEED, "importance samples")
     nll = per_example(lambda index: run(params, stats, arrays, index, key), len(arrays["image"]), images)["nll_nats"]
     return {
         "nll_nats": float(nll.mean(dtype=np.float64)),

@@ -37,9 +37,9 @@ def kl(q: Normal, p: Normal) -> jax.Array:
 
     With p = N(0, I) this is Kingma and Welling (2014), appendix B, with the opposite sign.
     """
-    variance_ratio = jnp.square(q.scale / p.scale)
     distance = jnp.square((q.loc - p.loc) / p.scale)
-    return 0.5 * (variance_ratio + distance - 1 - jnp.log(variance_ratio)).sum(-1)
+    log_ratio = jnp.log(q.scale) - jnp.log(p.scale)
+    return (0.5 * (jnp.square(q.scale / p.scale) + distance - 1) - log_ratio).sum(-1)
 
 
 def clipped_logit(mean: np.ndarray) -> np.ndarray:
