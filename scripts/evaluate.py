@@ -31,7 +31,8 @@ def main(argv):
 
     use_compilation_cache()
     results = evaluate_split(args.workdir, dataset, args.split, args.num_samples, args.num_images)
-    path = args.workdir / f"evaluation-{args.split}-k{args.num_samples}.json"
+    first = f"-first{args.num_images}" if args.num_images else ""
+    path = args.workdir / f"evaluation-{args.split}{first}-k{args.num_samples}.json"
     write_json(path, results)
     say("\n".join(figure_lines(results)))
     say(f"written to {path}")

@@ -9,6 +9,7 @@ from tests.variants import load
 from vae_jax import run as runs
 from vae_jax.data.dataset import Split
 from vae_jax.data.load import load_dataset
+from vae_jax.errors import DataError
 from vae_jax.results import evaluate_split
 from vae_jax.trained import load as load_trained
 from vae_jax.training.folder import open_folder
@@ -22,6 +23,8 @@ SMALL = {
     "train__steps_per_call": 7,
     "evaluate__num_importance_samples": 5,
 }
+
+OVERFITS = {"model__encoder__hidden": (256,), "hypers__learning_rate": 5e-3, "train__ema_decay": None}
 
 
 def train(folder, change_data=None, **overrides):
@@ -136,8 +139,26 @@ def test_best_on_validation_is_what_is_kept_and_patience_ends_the_run(tmp_path):
 
 
 def test_last_parameters_can_be_asked_for(tmp_path):
-    results = train(tmp_path / "last", train__select="last", hypers__learning_rate=0.05, schedule__name="constant")
-    assert results["best_step"] == results["steps"]
+    best = train(tmp_path / "best", train__epochs=60, **OVERFITS)
+    last = train(tmp_path / "last", train__select="last", train__epochs=60, **OVERFITS)
+    assert best["best_step"] < best["steps"] == last["steps"] == last["best_step"]
+    assert best["state_sha256"] == last["state_sha256"]
+    assert best["test"]["loss"] < last["test"]["loss"]
+
+
+def test_patience_is_counted_from_validation_to_validation(tmp_path):
+    settings = {"train__epochs": 60, "train__eval_every_epochs": 5, "train__patience_epochs": 3}
+    results = [train(tmp_path / str(n), train__steps_per_call=n, **settings, **OVERFITS) for n in (7, 100)]
+    assert results[0]["steps"] == results[1]["steps"] == results[0]["best_step"] + 5 * 20 < 60 * 20
+
+
+def test_finished_run_refuses_other_data(finished):
+    def brighten(dataset):
+        test = dataset.splits["test"]
+        return dataset._replace(splits=dataset.splits | {"test": Split(16 - test.images, test.labels)})
+
+    with pytest.raises(DataError, match="not the data of the run"):
+        train(finished[0], brighten)
 
 
 def test_autoencoder_run_has_no_likelihood_and_no_samples(tmp_path):

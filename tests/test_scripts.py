@@ -44,7 +44,7 @@ def test_evaluate_agrees_with_the_run_and_tightens_with_k(root, folder):
     final = json.loads((folder / "results.json").read_text())["test"]
     assert one["neg_elbo_nats"] == pytest.approx(final["neg_elbo_nats"], rel=1e-6)
     assert one["nll_nats"] > final["nll_nats"] + 0.01
-    assert json.loads((folder / "evaluation-validation-k150.json").read_text())["nll_num_samples"] == 150
+    assert json.loads((folder / "evaluation-validation-first100-k150.json").read_text())["nll_num_samples"] == 150
 
 
 def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(root, folder, tmp_path):

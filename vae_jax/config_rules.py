@@ -146,6 +146,10 @@ def check_values(tree: Mapping[str, Any]) -> None:
     ):
         if value > epochs:
             raise ConfigError(f"{path}={value} is more than train.epochs={epochs}")
+    if tree["train"]["select"] == "last" and tree["train"]["patience_epochs"] is not None:
+        raise ConfigError(
+            "train.patience_epochs needs train.select=best: with last every validation is the best so far"
+        )
     if tree["schedule"].get("warmup_epochs", 0) == epochs:
         raise ConfigError(f"schedule.warmup_epochs={epochs} leaves nothing of train.epochs={epochs} for its descent")
     for part in ("encoder", "decoder"):

@@ -29,13 +29,14 @@ class Parts(NamedTuple):
     model: Model
     program: Program
     start: Callable[[], Tree]  # the checkpoint tree before the first step
+    abstract: Tree  # its shapes and shardings
     batches: Mapping[str, Callable[..., Any]]  # split -> batch_of(arrays, index, epoch)
     arrays: Mapping[str, Tree]  # split -> arrays on the devices
 
 
-def put_together(config: Mapping[str, Any], dataset: Dataset, num_devices: int | None = None) -> Parts:
+def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     """Build model, compiled program and data on the devices for a resolved config."""
-    placement = place(num_devices)
+    placement = place()
     batch_size = config["train"]["batch_size"]
     check_batch_size(batch_size, placement.num_devices)
     spec = make_spec(dataset)
@@ -66,7 +67,11 @@ def put_together(config: Mapping[str, Any], dataset: Dataset, num_devices: int |
     def indices(start, stop):
         return batch_indices(config["data"]["seed"], start, stop, dataset.sizes["train"], batch_size)
 
-    program = Program(run_chunk, indices, validate, per_epoch)
-    return Parts(
-        spec, model, program, lambda: with_best(init(stream(config["seed"], "model"), hypers)), batches, stored
+    def start():
+        return with_best(init(stream(config["seed"], "model"), hypers))
+
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
+    program = Program(run_chunk, indices, validate, per_epoch)
+    return Parts(spec, model, program, start, abstract, batches, stored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -59,9 +58,9 @@ def check_data(begun: Mapping[str, Any], found: str) -> None:
 
 def _seen(parts: Parts, split: str, limit: int | None = None) -> dict[str, np.ndarray]:
     """Return pictures of a split as the model sees them: image, input, label."""
-    one_batch = jax.jit(functools.partial(parts.batches[split], parts.arrays[split]), static_argnums=1)
-    size = min(limit or 2**31, len(parts.arrays[split]["image"]))
-    return per_example(lambda index: one_batch(index, 0), size, min(size, 1000))
+    batch_of, stored = jax.jit(parts.batches[split]), parts.arrays[split]
+    size = min(limit or 2**31, len(stored["image"]))
+    return per_example(lambda index: batch_of(stored, index, 0), size, min(size, 1000))
 
 
 def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:

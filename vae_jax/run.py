@@ -46,6 +46,7 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
     """Train in a folder that is held open; see `train`. `started_at`: time.time() at the start of the process."""
     started_at = started_at or time.time()
     if (folder / "results.json").exists():
+        results.check_data(read_manifest(folder), sha256(dataset))
         say(f"{folder} holds this run, finished")
         return json.loads((folder / "results.json").read_text())
     with StopRequest() as stopping:
@@ -53,7 +54,7 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
         clock = Clock()
         tree = _train(config, dataset, parts, folder, stopping, clock)
         speed = clock.steps_per_second()
-        stopping.nothing_to_save = True
+        stopping.from_now_on_at_once()
         say("evaluating on the test split")
         figures, pca = results.evaluate(config, dataset, parts, tree)
         figures |= {
@@ -90,10 +91,9 @@ def _train(
     clock: Clock,
 ) -> Tree:
     """Train from where the folder's newest checkpoint is, or from the start, and return the final checkpoint tree."""
-    tree, step = parts.start(), 0
-    found = restore(folder / "checkpoints", _abstract(tree), say)
-    if found is not None:
-        step, tree = found
+    found = restore(folder / "checkpoints", parts.abstract, say)
+    step, tree = found or (0, parts.start())
+    if found:
         say(f"resuming at step {step}")
     _record(config, dataset, folder, step)
     total = config["train"]["epochs"] * parts.program.steps_per_epoch
@@ -126,7 +126,3 @@ def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, s
         "num_classes": dataset.num_classes,
     }
     write_json(folder / "manifest.json", manifest.make_manifest(config, data))
-
-
-def _abstract(tree: Tree) -> Tree:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from vae_jax.data.feed import make_batch_of
 from vae_jax.errors import ConfigError
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
-from vae_jax.training.folder import read_config
+from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.types import Model, Spec, Tree
 
 
@@ -96,14 +95,7 @@ def load(workdir: str | pathlib.Path) -> Trained:
     folder = pathlib.Path(workdir).expanduser().resolve()
     config = read_config(folder)
     params, stats = load_best(folder / "checkpoints")
-    spec = read_spec(folder)
+    data = read_manifest(folder)["data"]
+    # The mean picture serves the start of training only.
+    spec = Spec(tuple(data["shape"]), data["num_classes"], np.zeros(data["shape"], np.float32))
     return Trained(config, spec, make_model(config, spec), params, stats)
-
-
-def read_spec(folder: pathlib.Path) -> Spec:
-    """Return shape and classes of the data a run was trained on; the mean picture only serves its start."""
-    try:
-        data = json.loads((folder / "manifest.json").read_text())["data"]
-        return Spec(tuple(data["shape"]), data["num_classes"], np.zeros(data["shape"], np.float32))
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{folder / 'manifest.json'} cannot be read: {error!r}") from error

@@ -73,7 +73,7 @@ def test_average_follows_the_parameters_and_is_what_is_evaluated():
     path, state = updates(2, optimizer__name="sgd", train__ema_decay=0.9)
     expected = 0.9 * (0.9 * PARAMS["w"] + 0.1 * path[0]["w"]) + 0.1 * path[1]["w"]
     np.testing.assert_allclose(averaged_params(state, path[1])["w"], expected, rtol=1e-6)
-    _, state = updates(2, optimizer__name="sgd")
+    _, state = updates(2, optimizer__name="sgd", train__ema_decay=None)
     assert averaged_params(state, path[1]) is path[1]
 
 

@@ -26,14 +26,16 @@ class Pca(NamedTuple):
 
 
 def fit_pca(images: np.ndarray, latent: int) -> Pca:
-    """Fit PCA with `latent` components (at most one less than the pixels) to images [N,H,W,C].
+    """Fit PCA with `latent` components (at most one less than the rank of the data) to images [N,H,W,C].
 
     The maximum-likelihood solution of probabilistic PCA has the same subspace (Tipping and Bishop 1999, section 3.2).
     """
     from sklearn.decomposition import PCA
 
     flat = images.reshape(len(images), -1).astype(np.float64)
-    count = min(latent, flat.shape[1] - 1, len(flat) - 1)
+    variances = np.linalg.eigvalsh(np.cov(flat.T))
+    # What is left for the noise must not be zero: constant pixels, for instance, have no variance at all.
+    count = min(latent, int((variances > 1e-9 * variances[-1]).sum()) - 1)
     fitted = PCA(count, svd_solver="covariance_eigh").fit(flat)
     return Pca(fitted.mean_, fitted.components_, float(fitted.noise_variance_), fitted)
 

@@ -55,11 +55,12 @@ def evaluate_test(
     """Return every test figure of the model; `config` is `config.evaluate`."""
     run, size = make_evaluate(model, batch_of), len(arrays["image"])
     values = per_example(lambda index: run(params, stats, hypers, arrays, index), size, config["batch_size"])
-    results: dict[str, Any] = mean(values)
+    results: dict[str, Any] = {"num_examples": size, **mean(values)}
     results |= {f"{name}_standard_error": standard_error(value) for name, value in values.items() if name != "loss"}
     if model.log_weights is not None:
-        encode = jax.jit(lambda index: {"code": model.encode(params, stats, batch_of(arrays, index, 0))})
-        results["active_units"] = active_units(per_example(encode, size, config["batch_size"])["code"])
+        encode = jax.jit(lambda params, stats, arrays, index: model.encode(params, stats, batch_of(arrays, index, 0)))
+        codes = per_example(lambda i: {"code": encode(params, stats, arrays, i)}, size, config["batch_size"])["code"]
+        results["active_units"] = active_units(codes)
         results |= estimate_nll(model, params, stats, batch_of, arrays, config["num_importance_samples"])
     return results
 

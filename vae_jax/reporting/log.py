@@ -23,9 +23,13 @@ class MetricLog:
         """Open the log of a run that goes on at `step`: rows after it are dropped, for they will come again."""
         self.path = folder / "metrics.jsonl"
         kept = [row for row in read_rows(self.path) if row["step"] <= step]
-        self._file = open(self.path, "w")  # noqa: SIM115 (open for the whole run)
-        for row in kept:
-            self._put(row)
+        part = folder / ".metrics.jsonl.part"
+        try:
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            part.replace(self.path)  # at once: a process killed here loses no row
+            self._file = open(self.path, "a")  # noqa: SIM115 (open for the whole run)
+        except OSError as error:
+            raise StorageError(f"writing {self.path} failed: {error.strerror}") from error
         self._board = _TensorBoard(folder / "tensorboard", step)
 
     def __enter__(self) -> MetricLog:

@@ -7,10 +7,14 @@ fails is set aside under another name and the one before it is used.
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import logging
 import pathlib
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,7 +51,7 @@ class Checkpoints:
         Raises:
             StorageError: this save, or the one before it, failed; older steps are intact.
         """
-        ocp = _orbax()
+        ocp, metadata = _orbax(), _describe(tree)
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
@@ -55,7 +59,6 @@ class Checkpoints:
                 self._writer = ocp.training.Checkpointer(
                     self.folder, preservation_policy=policy, cleanup_tmp_directories=True
                 )
-            metadata = {"fingerprint": fingerprint(tree)}
             self._pending = self._writer.save_async(step, tree, force=True, overwrite=True, custom_metadata=metadata)
 
     def wait(self) -> None:
@@ -76,53 +79,128 @@ def newest_step(folder: pathlib.Path) -> int | None:
 
 
 def restore(folder: pathlib.Path, abstract: Tree, report: Any = print) -> tuple[int, Tree] | None:
-    """Return (step, tree) of the newest undamaged checkpoint, or None where there is none at all.
+    """Return (step, tree) of the newest undamaged checkpoint, or None where there has never been one.
+
+    Only the process that holds the run folder may call this: it renames damaged steps to corrupt-<step>-<time>.
 
     Args:
         folder: the run's checkpoints.
         abstract: a tree of `jax.ShapeDtypeStruct`s with shardings, of the shapes to expect.
-        report: called with a line for each damaged step, which is renamed to corrupt-<step>-<time>.
+        report: called with a line for each damaged step.
 
     Raises:
         ConfigError: the checkpoint is sound, but of another model.
-        StorageError: there are checkpoints and all are damaged.
+        StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
     """
-    damaged = []
+    found = None
     for step in sorted(_steps(folder), reverse=True):
+        path = folder / str(step)
         try:
-            return step, _load(folder / str(step), abstract)
-        except ConfigError:
-            raise
-        except Exception as error:
+            if found is None:
+                found = step, _load(path, abstract)
+            else:  # of the older steps only what Orbax reads of all before it writes: one bad one stops every save
+                _description(path)
+        except _Damaged as error:
             aside = folder / f"corrupt-{step}-{int(time.time())}"
-            (folder / str(step)).rename(aside)
-            damaged.append(step)
-            report(f"checkpoint {step} is damaged ({_reason(error)}); set aside as {aside.name}")
-    if damaged:
-        raise StorageError(
-            f"every checkpoint in {folder} is damaged (steps {damaged}); delete the folder to start anew"
-        )
-    return None
+            path.rename(aside)
+            report(f"checkpoint {step} is damaged ({error}); set aside as {aside.name}")
+    if found is None and folder.is_dir() and any(folder.glob("corrupt-*")):
+        raise StorageError(f"every checkpoint in {folder} is damaged; delete that folder to start the run anew")
+    return found
 
 
-def load_best(folder: pathlib.Path, report: Any = print) -> tuple[Tree, Tree]:
+def load_best(folder: pathlib.Path) -> tuple[Tree, Tree]:
     """Return (params, stats) selected by validation in the newest undamaged checkpoint, whatever the optimizer.
 
+    It changes nothing in the folder, so a run that is still training may be read.
+
     Raises:
-        StorageError: there is no checkpoint, or all are damaged.
+        StorageError: there is no checkpoint, or none that can be read.
     """
-    found = restore(folder, None, report)
-    if found is None:
-        raise StorageError(f"no checkpoint in {folder}: the run has not saved one yet")
-    return found[1]["best"]["params"], found[1]["best"]["stats"]
+    reason = "the run has not saved one yet"
+    for _ in range(3):  # a run that goes on may delete a step while it is read
+        for step in sorted(_steps(folder), reverse=True):
+            try:
+                best = _load(folder / str(step), None)["best"]
+                return best["params"], best["stats"]
+            except _Damaged as error:
+                reason = f"step {step} cannot be read ({error})"
+    raise StorageError(f"no checkpoint in {folder}: {reason}")
+
+
+class _Damaged(Exception):
+    """What is on disk is not what was written."""
+
+
+def _describe(tree: Tree) -> dict[str, Any]:
+    """Return what is committed with a step: a fingerprint, shape and type of every leaf, by path."""
+    shapes = jax.tree_util.tree_leaves_with_path(raw_keys(tree))
+    table = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in shapes}
+    content = {"fingerprint": fingerprint(tree), "table": table}
+    return content | {"sha256": _digest(content)}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _description(path: pathlib.Path) -> tuple[dict[str, Any], Tree]:
+    """Return what `_describe` committed with a step, and Orbax's own tree of shapes."""
+    metadata = _reading(lambda: _orbax().metadata(path))
+    content = dict(metadata.custom_metadata or {})
+    if content.pop("sha256", None) != _digest(content):
+        raise _Damaged("its description is not the one that was written")
+    return content, metadata.metadata
+
+
+def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
+    """Load one step and compare its fingerprint; without `abstract` only that of `best`."""
+    content, stored = _description(path)
+    expected = content["fingerprint"]
+    if abstract is None:
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), stored)
+        # Without the optimizer's classes its state comes back as lists and dicts, under other paths.
+        expected = {name: value for name, value in expected.items() if name.startswith("['best']")}
+    else:
+        _check_table(content["table"], abstract, path)
+    tree = _reading(lambda: _orbax().load(path, abstract))
+    found = fingerprint(tree)
+    wrong = [name for name, value in expected.items() if found.get(name) != value]
+    if wrong:
+        raise _Damaged(f"its fingerprint differs at {', '.join(sorted(wrong)[:3])}")
+    return tree
+
+
+def _reading(read: Callable[[], Any]) -> Any:
+    """Call Orbax, which reports damage by exceptions of many kinds, and tell damage from a failing machine."""
+    try:
+        return read()
+    except Exception as error:
+        causes = error, error.__cause__, error.__context__
+        no_access = any(isinstance(cause, OSError) and cause.errno not in (None, errno.ENOENT) for cause in causes)
+        if no_access or isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise StorageError(f"a checkpoint cannot be read at present: {_reason(error)}") from error
+        raise _Damaged(_reason(error)) from error
+
+
+def _check_table(table: dict[str, Any], abstract: Tree, path: pathlib.Path) -> None:
+    """Compare paths, shapes and types: Orbax casts types silently and hides a wrong shape behind another error."""
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(raw_keys, abstract))
+    expected = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in leaves}
+    for name in sorted(table.keys() | expected.keys()):
+        if table.get(name) != expected.get(name):
+            holds, wants = (t.get(name, "nothing") for t in (table, expected))
+            raise ConfigError(f"checkpoint {path} is of another model: it holds {holds} at {name}, expected {wants}")
 
 
 def _orbax() -> Any:
     # 1.2 s to import: only when a checkpoint is due.
     from orbax.checkpoint import v1 as ocp
 
-    # What fails is raised to us; Orbax's threads would log the traceback as well.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # What fails is raised to us; Orbax's threads and tasks would log the traceback as well.
+    for name in "absl", "asyncio":
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return ocp
 
 
@@ -130,43 +208,8 @@ def _steps(folder: pathlib.Path) -> list[int]:
     return [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
 
 
-def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
-    ocp = _orbax()
-    metadata = ocp.metadata(path)
-    expected = metadata.custom_metadata["fingerprint"]
-    if abstract is None:
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), metadata.metadata
-        )
-        # Without the optimizer's classes its tuples come back as lists: the paths differ, the order does not.
-        tree = ocp.load(path, abstract)
-        if list(fingerprint(tree).values()) != list(expected.values()):
-            raise ValueError("its fingerprint differs")
-        return tree
-    _check_shapes(metadata.metadata, abstract, path)
-    tree = ocp.load(path, abstract)
-    found = fingerprint(tree)
-    wrong = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
-    if wrong:
-        raise ValueError(f"its fingerprint differs at {', '.join(sorted(wrong)[:3])}")
-    return tree
-
-
-def _check_shapes(stored: Tree, abstract: Tree, path: pathlib.Path) -> None:
-    """Compare shapes and types in order: Orbax casts types silently and hides a wrong shape behind another error."""
-    have = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(stored)]
-    want = [(tuple(leaf.shape), str(leaf.dtype)) for leaf in jax.tree.leaves(jax.eval_shape(raw_keys, abstract))]
-    if sorted(have) != sorted(want):
-        odd = next(
-            (pair for pair in zip(sorted(have), sorted(want), strict=False) if pair[0] != pair[1]),
-            (len(have), len(want)),
-        )
-        raise ConfigError(f"checkpoint {path} is of another model: it holds {odd[0]} where {odd[1]} is expected")
-
-
 def _reason(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0][:120]
+    return (str(error.__cause__ or error) or type(error).__name__).splitlines()[0][:120]
 
 
 class _one_line:

@@ -27,8 +27,12 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
     """
     path = pathlib.Path(path).expanduser().resolve()
     try:
-        # A folder with other things in it is never touched; one with only a lock is a run that died at birth.
-        if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
+        # A folder with other things in it is never touched; one with only these is a run that died at birth.
+        if (
+            path.is_dir()
+            and not (path / "config.json").exists()
+            and set(os.listdir(path)) - {".lock", ".config.json.part"}
+        ):
             raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
         _refuse_other(path, config)
         created = not path.exists()

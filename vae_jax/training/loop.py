@@ -136,10 +136,11 @@ def _next_stop(step: int, total: int, per_epoch: int, config: Mapping[str, Any])
 
 
 def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int) -> bool:
+    """Tell whether this is a validation after which patience is over; a function of the checkpoint alone."""
     patience = config["patience_epochs"]
-    return (
-        patience is not None and step - int(best["step"]) >= patience * per_epoch and bool(jnp.isfinite(best["loss"]))
-    )
+    if patience is None or step == 0 or step % (config["eval_every_epochs"] * per_epoch):
+        return False
+    return step - int(best["step"]) >= patience * per_epoch
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:
@@ -147,8 +148,9 @@ def _select(program: Program, state: TrainState, best: Tree, select: str) -> tup
     value = program.validate(new["params"], new["stats"], state.hypers)
     if not all(np.isfinite(list(value.values()))):
         raise Diverged(f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate")
-    if select == "last" or value["loss"] < float(best["loss"]):
-        return new | {"loss": jnp.float32(value["loss"])}, value
+    loss = jnp.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
+    if select == "last" or loss < best["loss"]:
+        return new | {"loss": loss}, value
     return best, value
 
 

@@ -14,7 +14,6 @@ class Placement(NamedTuple):
     """Shardings over a one-dimensional mesh of devices."""
 
     everywhere: NamedSharding
-    batch: NamedSharding  # [B, ...]
     steps_of_batches: NamedSharding  # [S, B, ...]
     num_devices: int
 
@@ -23,7 +22,7 @@ def place(num_devices: int | None = None) -> Placement:
     """Return the placement over all local devices, or the first `num_devices` of them."""
     devices = jax.local_devices()[:num_devices]
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-    specs = PartitionSpec(), PartitionSpec("data"), PartitionSpec(None, "data")
+    specs = PartitionSpec(), PartitionSpec(None, "data")
     return Placement(*(NamedSharding(mesh, spec) for spec in specs), len(devices))
 
 

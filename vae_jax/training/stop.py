@@ -12,12 +12,12 @@ from vae_jax.errors import Preempted
 class StopRequest:
     """While entered, SIGTERM, SIGINT and SIGUSR1 are noted in `signal_name`; a second Ctrl-C interrupts at once.
 
-    Once `nothing_to_save` is set, the first one ends the run at once.
+    After `from_now_on_at_once`, when there is nothing left to save, any of them ends the run by raising `Preempted`.
     """
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
-        self.nothing_to_save = False
+        self._at_once = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -30,10 +30,19 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def from_now_on_at_once(self) -> None:
+        """Raise `Preempted` for a signal noted already, and at the next one."""
+        self._at_once = True
+        self._raise_if_noted()
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self.signal_name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal_name = signal.Signals(number).name
-        if self.nothing_to_save:
+        if self._at_once:
+            self._raise_if_noted()
+
+    def _raise_if_noted(self) -> None:
+        if self.signal_name is not None:
             raise Preempted(f"{self.signal_name}: training is saved; the same command finishes the run")
