@@ -161,8 +161,8 @@ CASES = {
     f"train.py {CONFIG} --workdir={{w}}/torn": (2, "{w}/torn/config.json cannot be read"),
     # The other scripts
     "evaluate.py": (2, "the following arguments are required: --workdir"),
-    "evaluate.py --workdir={w}/empty": (2, "{w}/empty is no run folder: it has no config.json"),
-    "evaluate.py --workdir={w}/none": (2, "{w}/none is no run folder: it has no config.json"),
+    "evaluate.py --workdir={w}/empty": (2, "{w}/empty is no run folder, or not a whole one: it has no config.json"),
+    "evaluate.py --workdir={w}/none": (2, "{w}/none is no run folder, or not a whole one: it has no config.json"),
     "evaluate.py --workdir={w}/file": (2, "{w}/file/config.json cannot be read", "Not a directory"),
     "evaluate.py --workdir={w}/list": (2, "{w}/list/config.json is not that of a run"),
     "evaluate.py --workdir={w}/run --split=tset": (2, "--split", "'tset'", "'train', 'validation', 'test'"),

@@ -191,7 +191,7 @@ def _parse(text: str, kind: type, where: str) -> Any:
     try:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-        if kind is tuple:
+        if kind is tuple and text.strip():
             return tuple(int(item) for item in text.strip("()[] ").split(",") if item.strip())
         return kind(text)
     except (KeyError, ValueError) as error:

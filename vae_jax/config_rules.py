@@ -11,6 +11,8 @@ from vae_jax.errors import ConfigError
 
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid", "softplus")
 
+_LARGEST = 3.4e38  # of float32
+
 Rule = tuple[Callable[[Any], bool], str]
 
 
@@ -22,7 +24,7 @@ def _whole(low: int, high: int = 2**31 - 1) -> Rule:
 
 
 def _number(test: Callable[[float], bool], text: str) -> Rule:
-    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) and test(v), text
+    return lambda v: isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= _LARGEST and test(v), text
 
 
 def _one_of(*options: str) -> Rule:

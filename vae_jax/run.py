@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import pathlib
 import time
@@ -11,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import ml_collections
 
+from vae_jax import config as configs
 from vae_jax import results
 from vae_jax.data.dataset import Dataset, sha256
 from vae_jax.data.load import load_dataset
@@ -21,7 +22,7 @@ from vae_jax.reporting.progress import Progress, say
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
 from vae_jax.training.fingerprint import state_sha256
-from vae_jax.training.folder import open_folder, read_manifest, write_json
+from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
 from vae_jax.training.loop import Clock, Outlet, fit
 from vae_jax.training.stop import StopRequest
 from vae_jax.types import Tree
@@ -34,9 +35,16 @@ def train(
 
     The same call on the same folder resumes an interrupted run, and returns the results of a finished one.
 
+    Args:
+        config: from `vae_jax.config.load`, or a config that is still to be resolved.
+        workdir: the run folder.
+        data_dir: the folder of the data files, where the data need one.
+
     Raises:
         UserError: see `vae_jax.errors`.
     """
+    if not isinstance(config, ml_collections.FrozenConfigDict):
+        config = configs.resolve(config)
     dataset = load_dataset(config, data_dir)
     with open_folder(pathlib.Path(workdir), config) as folder:
         return run(config, dataset, folder)
@@ -47,12 +55,13 @@ def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, start
     started_at = started_at or time.time()
     if (folder / "results.json").exists():
         results.check_data(read_manifest(folder), sha256(dataset))
+        figures = read_results(folder)
         say(f"{folder} holds this run, finished")
-        return json.loads((folder / "results.json").read_text())
+        return figures
+    parts, clock = put_together(config, dataset), Clock()
+    tree = _begin(config, dataset, parts, folder)
     with StopRequest() as stopping:
-        parts = put_together(config, dataset)
-        clock = Clock()
-        tree = _train(config, dataset, parts, folder, stopping, clock)
+        tree = _train(config, parts, tree, folder, stopping, clock)
         speed = clock.steps_per_second()
         stopping.from_now_on_at_once()
         say("evaluating on the test split")
@@ -82,20 +91,22 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _train(
-    config: Mapping[str, Any],
-    dataset: Dataset,
-    parts: Parts,
-    folder: pathlib.Path,
-    stopping: StopRequest,
-    clock: Clock,
-) -> Tree:
-    """Train from where the folder's newest checkpoint is, or from the start, and return the final checkpoint tree."""
+def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pathlib.Path) -> Tree:
+    """Return the checkpoint tree to train from: that of the folder's newest checkpoint, or that of the start."""
     found = restore(folder / "checkpoints", parts.abstract, say)
-    step, tree = found or (0, parts.start())
     if found:
-        say(f"resuming at step {step}")
-    _record(config, dataset, folder, step)
+        _record(config, dataset, folder, found[0])
+        say(f"resuming at step {found[0]}")
+        return found[1]
+    _record(config, dataset, folder, 0)
+    return jax.block_until_ready(parts.start())
+
+
+def _train(
+    config: Mapping[str, Any], parts: Parts, tree: Tree, folder: pathlib.Path, stopping: StopRequest, clock: Clock
+) -> Tree:
+    """Train to the end and return the final checkpoint tree."""
+    step = int(tree["state"]["step"])
     total = config["train"]["epochs"] * parts.program.steps_per_epoch
     unit = "" if parts.model.log_weights is None else " nats"
     with (

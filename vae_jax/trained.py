@@ -12,7 +12,7 @@ import numpy as np
 
 from vae_jax.build import build
 from vae_jax.data.feed import make_batch_of
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, DataError
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
 from vae_jax.training.folder import read_config, read_manifest
@@ -77,6 +77,8 @@ class Trained(NamedTuple):
 
     def _batch(self, images: np.ndarray, labels: np.ndarray | None) -> dict[str, jax.Array]:
         x = jnp.asarray(images, jnp.float32)
+        if x.shape[1:] != tuple(self.spec.shape):
+            raise DataError(f"pictures have the shape {x.shape[1:]}, and this model takes {tuple(self.spec.shape)}")
         return {"image": x, "input": x, "label": self._labels(labels, len(x)), "index": jnp.arange(len(x))}
 
 

@@ -75,7 +75,7 @@ def test_writing_is_atomic(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (None, "is no run folder: it has no manifest.json"),
+        (None, "is no run folder, or not a whole one: it has no manifest.json"),
         ("{", "cannot be read"),
         ("3", "is not that of a run"),
         ('{"data": {"shape": [8, 8, 1], "num_classes": 10}}', r"lacks data\.sha256"),

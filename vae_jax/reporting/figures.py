@@ -55,7 +55,7 @@ def save_latent_map(
     points = axes.scatter(*codes.T, c=labels, s=6, cmap="tab10" if labels is not None else None)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
     if labels is not None:
-        axes.legend(*points.legend_elements(num=None), title="label", fontsize="small", loc="upper right")
+        axes.legend(*points.legend_elements(num=None), title="label", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
 
 

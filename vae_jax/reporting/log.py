@@ -60,14 +60,20 @@ class MetricLog:
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the complete rows of a metrics.jsonl; a last line that a killed process left half-written is not one."""
-    rows = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                break
+    """Return the rows of a metrics.jsonl; a last line that a killed process left half-written is not one.
+
+    Raises:
+        StorageError: another line is damaged.
+    """
+    rows, lines = [], path.read_text().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if number < len(lines):
+                raise StorageError(
+                    f"{path}, line {number} is damaged; restore the file, or start anew elsewhere"
+                ) from error
     return rows
 
 

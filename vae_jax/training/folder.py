@@ -103,11 +103,20 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
+def read_results(path: pathlib.Path) -> dict[str, Any]:
+    """Return what a finished run wrote as results.json.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    return _read_json(path / "results.json", "test", "baselines")
+
+
 def _read_json(file: pathlib.Path, *groups: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise ConfigError(f"{file.parent} is no run folder: it has no {file.name}") from error
+        raise ConfigError(f"{file.parent} is no run folder, or not a whole one: it has no {file.name}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(group), dict) for group in groups):
