@@ -144,7 +144,7 @@ def test_best_on_validation_is_what_is_kept_and_patience_ends_the_run(tmp_path):
 
 
 def test_last_parameters_can_be_asked_for(tmp_path):
-    settings = OVERFITS | {"hypers__learning_rate": 0.1, "train__epochs": 30, "train__eval_every_epochs": 1}
+    settings = OVERFITS | {"hypers__learning_rate": 0.02, "train__epochs": 40, "train__eval_every_epochs": 1}
     best = train(tmp_path / "best", **settings)
     last = train(tmp_path / "last", train__select="last", **settings)
     assert best["best_step"] < best["steps"] == last["steps"] == last["best_step"]
