@@ -44,7 +44,7 @@ def _autoencoder(config):
 def _linear(config):
     set_autoencoder(config)
     config.model.encoder.hidden = ()
-    config.hypers.learning_rate = 1e-2
+    config.hypers.learning_rate = 3e-2
 
 
 def _denoising(config):
