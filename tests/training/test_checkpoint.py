@@ -13,11 +13,7 @@ from vae_jax.training.checkpoint import Checkpoints, load_best, newest_step, res
 from vae_jax.training.fingerprint import fingerprint, state_sha256
 from vae_jax.training.mesh import place
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    # Orbax leaves coroutines of a failed read behind.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def make_tree(step):
