@@ -8,6 +8,9 @@ reads it is refused.
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder as unset
 
+from vae_jax.config import parse_arg
+from vae_jax.errors import ConfigError
+
 
 def get_config() -> ConfigDict:
     """Return the defaults: a VAE with one hidden layer of 500 units on the embedded digits."""
@@ -15,13 +18,25 @@ def get_config() -> ConfigDict:
     config.seed = 0  # parameters and noise
 
     config.data = ConfigDict()
-    config.data.name = "digits"  # a source of vae_jax/data/sources.py
-    config.data.pixels = "unit"  # unit: [0, 1]; threshold: {0, 1}; dynamic: {0, 1} drawn anew every epoch
+    config.data.name = "digits"  # a source of vae_jax/data/sources/; `scripts/data.py list` tells of each
+    config.data.dataset = unset(str)  # of the sources tfds and huggingface: the name there
+    config.data.subset = unset(str)  # of omniglot28 and huggingface
+    config.data.size = unset(tuple)  # of pictures of any size: (height, width) or (side,) to bring them to
+    config.data.fit = unset(str)  # how: crop, pad or stretch
+    config.data.channels = unset(int)  # 1 for gray, 3 for colour
+    config.data.on_error = unset(str)  # stop or skip where a picture cannot be read or does not fit
+    config.data.validation = unset(float)  # share of the pictures, where the data have no such split
+    config.data.test = unset(float)
+    config.data.pixels = "unit"  # a function of vae_jax/data/pixels.py: unit, uint8, threshold, static, dynamic
     config.data.seed = 0  # order of the batches, and what is drawn for pixels and corruptions
+    config.data.memory_mb = 1024.0  # sets up to this size (as uint8) live on the devices; larger ones are streamed
+    config.data.workers = 0  # processes that read ahead for a streamed set; 0 for threads
     config.data.corruption = ConfigDict()  # what the encoder sees instead of the picture (vae_jax/data/corruptions.py)
     config.data.corruption.name = unset(str)
     config.data.corruption.scale = unset(float)
     config.data.corruption.probability = unset(float)
+    config.data.corruption.size = unset(int)
+    config.data.corruption.sigma = unset(float)
 
     config.model = ConfigDict()
     config.model.name = "vae"  # a file of vae_jax/models/
@@ -87,6 +102,15 @@ def get_config() -> ConfigDict:
     config.evaluate.batch_size = 500
     config.evaluate.num_importance_samples = 100  # k of the test -log p(x) at the end of a run
     return config
+
+
+def apply_variant(config: ConfigDict, arg: str, variants: dict, default: str) -> bool:
+    """Apply the variant that the argument of a config names; return whether it asks for a run of seconds (runlocal)."""
+    choice = parse_arg(arg, variant=default, runlocal=False)
+    if choice["variant"] not in variants:
+        raise ConfigError(f"variant {choice['variant']!r} is unknown; known: {', '.join(variants)}")
+    variants[choice["variant"]](config)
+    return choice["runlocal"]
 
 
 def set_vae(config: ConfigDict, likelihood: str = "bernoulli") -> ConfigDict:

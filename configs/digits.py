@@ -3,18 +3,12 @@
 `get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv, and runlocal for a run of seconds.
 """
 
+from base import apply_variant, set_autoencoder, set_vae
 from base import get_config as get_base
-from base import set_autoencoder, set_vae
-
-from vae_jax.config import parse_arg
-from vae_jax.errors import ConfigError
 
 
 def get_config(arg=""):
     """Return the config of a variant; the plain VAE has a Gaussian likelihood with one learned scale."""
-    choice = parse_arg(arg, variant="vae", runlocal=False)
-    if choice["variant"] not in _VARIANTS:
-        raise ConfigError(f"variant {choice['variant']!r} is unknown; known: {', '.join(_VARIANTS)}")
     config = set_vae(get_base(), "gaussian_shared_scale")
     config.model.encoder.hidden = (256, 128, 64)
     config.model.encoder.activation = "gelu"
@@ -26,8 +20,7 @@ def get_config(arg=""):
     config.train.ema_decay = 0.99
     config.schedule.name = "warmup_cosine"
     config.evaluate.num_importance_samples = 1000
-    _VARIANTS[choice["variant"]](config)
-    if choice["runlocal"]:
+    if apply_variant(config, arg, _VARIANTS, default="vae"):
         config.train.epochs, config.train.eval_every_epochs = 10, 5
     return config
 

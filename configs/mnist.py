@@ -1,27 +1,20 @@
 """Handwritten digits of 28x28 pixels; needs `--data_dir` with the original MNIST (or binarized MNIST) files.
 
 `get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv, and runlocal for a run of
-seconds.
+seconds. All but static run as well with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
 """
 
+from base import apply_variant, set_autoencoder, set_vae
 from base import get_config as get_base
-from base import set_autoencoder, set_vae
-
-from vae_jax.config import parse_arg
-from vae_jax.errors import ConfigError
 
 
 def get_config(arg=""):
     """Return the config of a variant."""
-    choice = parse_arg(arg, variant="static", runlocal=False)
-    if choice["variant"] not in _VARIANTS:
-        raise ConfigError(f"variant {choice['variant']!r} is unknown; known: {', '.join(_VARIANTS)}")
     config = get_base()
     config.data.name = "mnist"
     config.model.latent = 20
     config.model.encoder.hidden = (500,)
-    _VARIANTS[choice["variant"]](config)
-    if choice["runlocal"]:
+    if apply_variant(config, arg, _VARIANTS, default="static"):
         config.train.epochs = 1
         config.evaluate.num_importance_samples = 10
     return config

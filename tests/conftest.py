@@ -6,10 +6,26 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pathlib
+import shutil
+import tempfile
 
 import pytest
 
+from vae_jax.data.cache import Place
+
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+def pytest_configure(config):
+    """Give the session a data cache of its own, which its workers and the processes of its tests inherit."""
+    if not hasattr(config, "workerinput"):
+        os.environ["VAE_JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax-tests-")
+
+
+def pytest_unconfigure(config):
+    """Remove it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["VAE_JAX_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +39,27 @@ def data_dir() -> pathlib.Path:
     """The folder with the original data files; a test that needs it is skipped where there is none."""
     folder = os.environ.get("VAE_JAX_DATA_DIR")
     if not folder or not pathlib.Path(folder).is_dir():
-        pytest.skip("needs the original MNIST files: set VAE_JAX_DATA_DIR")
+        pytest.skip("needs the original data files: set VAE_JAX_DATA_DIR")
     return pathlib.Path(folder)
+
+
+@pytest.fixture
+def place(tmp_path) -> Place:
+    """An empty place: a data folder, a cache folder, and a list that keeps what is said, as `place.said`."""
+    (tmp_path / "data").mkdir()
+    return RecordingPlace(tmp_path / "data", tmp_path / "cache", [].append)
+
+
+@pytest.fixture(scope="session")
+def real_place(data_dir) -> Place:
+    """The original files, and the cache of the session."""
+    return Place(data_dir, pathlib.Path(os.environ["VAE_JAX_CACHE_DIR"]), print)
+
+
+class RecordingPlace(Place):
+    """A place that remembers what it was told."""
+
+    @property
+    def said(self) -> list[str]:
+        """All lines so far."""
+        return self.say.__self__

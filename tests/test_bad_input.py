@@ -18,6 +18,7 @@ from vae_jax import config
 CONFIG = f"--config={ROOT}/configs/digits.py"
 NEW = "--workdir={w}/new"
 NPZ = f"{CONFIG} {NEW} --config.data.name=npz --config.train.batch_size=8 --data_dir={{w}}"
+FOLDER = f"{CONFIG} {NEW} --config.data.name=folder --config.train.batch_size=8 --data_dir={{w}}"
 MNIST = f"--config={ROOT}/configs/mnist.py:variant=dynamic {NEW}"
 OUT = "--out={w}/out.png"
 
@@ -64,6 +65,13 @@ def world(tmp_path_factory):
     write_npz(w / "range", images=np.full((9, 4, 4), 255.0))
     write_npz(w / "unlabelled", labels=None)
     write_npz(w / "sound")
+    write_npz(w / "long", labels=np.arange(10))
+    write_npz(w / "truncated")
+    (w / "truncated" / "train.npz").write_bytes((w / "truncated" / "train.npz").read_bytes()[:-100])
+    for name in [*(f"pets/cat/{i}.png" for i in range(9)), "pets/dog/0.png", *(f"fake/{i}.png" for i in range(9))]:
+        (w / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(w / name)
+    (w / "fake" / "text.png").write_text("no picture")
     (w / "idx").mkdir()
     damaged = bytearray(gzip.compress(bytes(1000)))
     damaged[-5] ^= 1
@@ -125,10 +133,15 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.optimizer.name=adma": (2, "optimizer.name='adma'", "adam, adamw, sgd"),
     f"train.py {CONFIG} {NEW} --config.model.likelihood.name=bernouli": (2, "likelihood.name='bernouli'", "laplace"),
     f"train.py {CONFIG} {NEW} --config.data.name=digit": (2, "data.name='digit'", 'did you mean "digits"'),
-    f"train.py {CONFIG} {NEW} --config.data.pixels=binary": (2, "data.pixels='binary'", "dynamic, threshold, unit"),
+    f"train.py {CONFIG} {NEW} --config.data.pixels=binary": (
+        2,
+        "data.pixels='binary'",
+        "dynamic, static, threshold, uint8, unit",
+    ),
     f"train.py {CONFIG} {NEW} --config.model.encoder.kernel=3": (2, "model.encoder.kernel", "'mlp' does not take it"),
     f"train.py {CONFIG} {NEW} --config.data.corruption.scale=1": (2, "data.corruption.scale is set, but data.corr"),
     f"train.py {CONFIG} {NEW} --config.hypers.weight_decay=0.1": (2, "hypers.weight_decay", "nothing in this config"),
+    f"train.py {CONFIG} {NEW} --config.data.corruption.name=block_masking": (2, "corruption.size is not set"),
     # Config files
     f"train.py {CONFIG}:variant=vea {NEW}": (2, "variant 'vea' is unknown", "vae, autoencoder"),
     f"train.py {CONFIG}:varient=vae {NEW}": (2, "'varient' is unknown", 'did you mean "variant"'),
@@ -140,11 +153,21 @@ CASES = {
     f"train.py --config={{w}}/typo.py {NEW}": (2, "'train.epocs' is unknown", 'did you mean "train.epochs"'),
     f"train.py --config={{w}}/nothing.py {NEW}": (2, "{w}/nothing.py", "returned NoneType"),
     # Data
-    f"train.py {MNIST}": (65, "'mnist'", "--data_dir=FOLDER", "VAE_JAX_DATA_DIR"),
+    f"train.py {MNIST}": (65, "'mnist'", "give --data_dir=DATA", "VAE_JAX_DATA_DIR", "`wget -P DATA/mnist https://"),
     f"train.py {MNIST} --data_dir={{w}}/none": (65, "--data_dir={w}/none is not a folder"),
-    f"train.py {MNIST} --data_dir={{w}}/empty": (65, "no train-images-idx3-ubyte[.gz] in {w}/empty"),
-    f"train.py {MNIST} --data_dir={{w}}/idx": (65, "{w}/idx/train-images-idx3-ubyte.gz cannot be read", "damaged"),
-    f"train.py {NPZ}/empty": (65, "no train.npz in {w}/empty"),
+    f"train.py {MNIST} --data_dir={{w}}/empty": (65, "train-images-idx3-ubyte.gz is not in {w}/empty", "`wget -P"),
+    f"train.py {MNIST} --data_dir={{w}}/idx": (65, "{w}/idx/train-images-idx3-ubyte.gz is not the published file"),
+    f"train.py {NPZ}/empty": (65, "no train.npz or train.npy in {w}/empty"),
+    f"train.py {NPZ}/truncated": (65, "{w}/truncated/train.npz cannot be read as .npz"),
+    f"train.py {NPZ}/long": (65, "{w}/long/train.npz: 10 labels for 9 images"),
+    f"train.py {FOLDER}/empty": (65, "{w}/empty holds no pictures"),
+    f"train.py {FOLDER}/pets": (65, "'dog' has 1 of the pictures, too few for train and validation and test"),
+    f"train.py {FOLDER}/fake": (65, "{w}/fake/text.png cannot be read as a picture"),
+    f"train.py {FOLDER}/fake --config.data.on_error=ignore": (2, "data.on_error='ignore'", "stop, skip"),
+    f"train.py {CONFIG} {NEW} --config.data.size=8": (2, "data.size is set, but 'digits' does not take it"),
+    f"train.py {CONFIG} {NEW} --config.data.name=tfds": (2, "data.dataset is not set, and 'tfds' needs it"),
+    f"train.py {CONFIG} {NEW} --config.data.memory_mb=-1": (2, "data.memory_mb=-1.0", "0 or more"),
+    f"train.py {CONFIG} {NEW} --config.data.workers=65": (2, "data.workers=65", "from 0 to 64"),
     f"train.py {NPZ}/nan": (65, "npz, train images: 1 values are NaN or infinite, the first in image 4"),
     f"train.py {NPZ}/range": (65, "npz, train images: float values in 255..255, expected [0, 1]"),
     f"train.py {NPZ}/unlabelled --config.model.condition=true": (2, "model.condition=True needs labels", "'npz'"),
@@ -192,6 +215,14 @@ CASES = {
     f"reconstruct.py --workdir={{w}}/conditional {OUT} {{w}}/black.png --label=99": (2, "--label=99", "0..9"),
     "reconstruct.py --workdir={w}/run --out={w}/none/out.png {w}/black.png": (73, "--out={w}/none/out.png"),
     # Found only with JAX
+    f"train.py {CONFIG} {NEW} --config.model.likelihood.name=bernoulli": (2, "takes pixels of 0 and 1", "dynamic"),
+    f"train.py {CONFIG} {NEW} --config.data.pixels=uint8": (2, "data.pixels='uint8'", "uint8 in 0..16"),
+    f"train.py {CONFIG} {NEW} --config.data.corruption.name=gray": (2, "data.corruption.name='gray'", "3 channels"),
+    f"train.py {CONFIG} {NEW} --config.data.corruption.name=block_masking --config.data.corruption.size=9": (
+        2,
+        "data.corruption.size=9",
+        "8 x 8 pixels",
+    ),
     f"train.py {CONFIG} {NEW} --config.train.batch_size=66": (2, "train.batch_size=66", "number of devices, 4"),
     f"sample.py --workdir={{w}}/run {OUT}": (74, "no checkpoint in {w}/run/checkpoints"),
     f"reconstruct.py --workdir={{w}}/run {OUT} {{w}}/black.png": (74, "no checkpoint in {w}/run/checkpoints"),
@@ -201,6 +232,7 @@ CASES = {
 def run(world, command):
     script, *flags = command.format(w=world).split(" ")
     env = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing is to be downloaded
     command = [sys.executable, ROOT / "scripts" / script, *flags]
     return subprocess.run(command, cwd=world, env=env, capture_output=True, text=True, timeout=120)
 
@@ -225,4 +257,5 @@ def test_bad_input(world, command):
 def test_help(world, script):
     done = run(world, f"{script} --help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "--workdir" in done.stdout and script in done.stdout
+    assert "--data_dir" in done.stdout or "--workdir" in done.stdout
+    assert script in done.stdout

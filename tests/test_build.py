@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 
 import pytest
 
@@ -26,9 +27,13 @@ def test_source_and_import_agree(home):
 
 @pytest.mark.parametrize("home", [home for home in HOMES if home not in ("models", "objectives")])
 def test_every_public_function_of_a_module_is_a_component(home):
-    module = importlib.import_module(f"vae_jax.{home}")
-    functions = inspect.getmembers(module, lambda f: inspect.isfunction(f) and f.__module__ == module.__name__)
-    assert {name for name, _ in functions if not name.startswith("_")} == set(components(home))
+    whole = importlib.import_module(f"vae_jax.{home}")
+    inner = [f"{whole.__name__}.{found.name}" for found in pkgutil.iter_modules(getattr(whole, "__path__", []))]
+    found = set()
+    for module in [whole, *map(importlib.import_module, inner)]:
+        functions = inspect.getmembers(module, inspect.isfunction)
+        found |= {name for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")}
+    assert found == set(components(home))
 
 
 def test_a_file_with_make_is_one_component_and_needs_what_has_no_default():

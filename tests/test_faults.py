@@ -22,12 +22,12 @@ FLAGS = [
 ]
 
 
-def start(root, folder, *more, epochs=30):
+def start(root, folder, *more, epochs=30, **settings):
     epochs_flag = f"--config.train.epochs={epochs}"
     command = [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, epochs_flag, *more]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     return subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
     )
 
 
@@ -88,6 +88,28 @@ def test_signal_saves_leaves_with_its_own_code_and_resumes(root, tmp_path, undis
     assert f"{number.name}: saved at step" in err
     code, _, err = finish(root, folder)
     assert code == 0, err
+    assert outcome(folder) == undisturbed
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_run_that_is_killed_and_then_interrupted_as_a_group_ends_as_in_memory(
+    root, tmp_path, undisturbed, workers
+):
+    flags = "--config.data.memory_mb=0", f"--config.data.workers={workers}"
+    folder = tmp_path / "run"
+    process = start(root, folder, *flags)
+    assert wait_for_step(process, folder, 55)
+    process.kill()
+    process.communicate()
+    process = start(root, folder, *flags, start_new_session=True)
+    assert wait_for_step(process, folder, 205)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, to the workers too
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 75
+    assert err.splitlines() == [err.strip()] and "SIGINT: saved at step" in err
+    code, out, err = finish(root, folder, *flags)
+    assert (code, err) == (0, ""), err
+    assert "resuming at step" in out
     assert outcome(folder) == undisturbed
 
 

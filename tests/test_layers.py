@@ -25,7 +25,11 @@ NEVER = {
     "evaluation": {"models", "nn", "objectives", "training", "run", "trained", "parts", "results"},
     "reporting": {"models", "nn", "objectives", "training", "evaluation", "run", "trained", "parts", "results"},
 }
-OWNERS = {"flax": {"nn", "models"}, "orbax": {"training/checkpoint.py"}, "tensorflow_datasets": {"data"}}
+OWNERS = {
+    "flax": {"nn", "models"},
+    "orbax": {"training/checkpoint.py"},
+    **{library: {"data"} for library in ("tensorflow_datasets", "grain", "pooch", "datasets")},
+}
 
 
 def imports(file):

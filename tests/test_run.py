@@ -84,6 +84,17 @@ def test_steps_per_call_changes_no_parameter(finished, tmp_path):
     assert train(tmp_path / "long", train__steps_per_call=100)["state_sha256"] == finished[1]["state_sha256"]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_streamed_run_is_the_run_in_memory(finished, tmp_path, workers):
+    folder, results = finished
+    streamed = train(tmp_path / "streamed", data__memory_mb=0.0, data__workers=workers)
+    assert (tmp_path / "streamed" / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
+    for name in ("state_sha256", "test", "baselines", "best_step"):
+        assert streamed[name] == results[name]
+    again = evaluate_split(tmp_path / "streamed", load_dataset(load("digits.py:variant=vae", **SMALL), None), "test", 5)
+    assert again == pytest.approx(results["test"], rel=1e-6)
+
+
 def test_a_finished_run_is_not_run_again(finished):
     before = (finished[0] / "metrics.jsonl").stat().st_mtime_ns
     assert train(finished[0]) == finished[1]
@@ -116,15 +127,15 @@ def test_evaluation_does_not_depend_on_its_batch_size(finished, batch_size):
     folder, results = finished
     config = load("digits.py:variant=vae", **SMALL)
     dataset = load_dataset(config, None)
-    from vae_jax.data.feed import arrays, make_batch_of
+    from vae_jax.data.feed import make_feed
     from vae_jax.evaluation.splits import per_example
     from vae_jax.evaluation.summary import make_evaluate
     from vae_jax.training.optim import make_hypers
 
     trained = load_trained(folder)
-    evaluate = make_evaluate(trained.model, make_batch_of(config.data, "test", 16))
-    source, hypers = arrays(dataset.splits["test"]), make_hypers(config.hypers, 20)
-    values = per_example(lambda i: evaluate(trained.params, trained.stats, hypers, source, i), 250, batch_size)
+    evaluate = make_evaluate(trained.model, make_feed(config.data, dataset, "test"))
+    hypers = make_hypers(config.hypers, 20)
+    values = per_example(lambda i: evaluate(i, trained.params, trained.stats, hypers), 250, batch_size)
     assert values["neg_elbo_nats"].mean() == pytest.approx(results["test"]["neg_elbo_nats"], rel=1e-5)
 
 

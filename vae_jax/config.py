@@ -18,7 +18,7 @@ from typing import Any
 import ml_collections
 
 from vae_jax import build
-from vae_jax.config_rules import check_fields, check_values, flatten
+from vae_jax.config_rules import SOURCE_FIELDS, check_fields, check_values, flatten
 from vae_jax.errors import ConfigError
 
 # Where a config names a component: its path, and the home in which the name is looked up.
@@ -62,7 +62,7 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
     """
     tree = config.to_dict()
     check_fields(tree)
-    build.component("data.sources", tree["data"]["name"], "data.name")
+    tree["data"] = _fill_source(tree["data"])
     build.component("data.pixels", tree["data"]["pixels"], "data.pixels")
     tree["model"] = _drop_unset(tree["model"])
     if "encoder" in tree["model"]:
@@ -196,6 +196,20 @@ def _parse(text: str, kind: type, where: str) -> Any:
         return kind(text)
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{where}={text!r} has the wrong type: expected {_KINDS.get(kind, kind.__name__)}") from error
+
+
+def _fill_source(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the fields of the source that `data.name` names; the others of `config.data` are for all sources."""
+    name = data["name"]
+    if name not in build.components("data.sources"):
+        try:
+            build.component("data.sources", name, "data.name")
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}; other sets of tensorflow-datasets: data.name=tfds, data.dataset={name}"
+            ) from error
+    for_all = {k: v for k, v in data.items() if k not in SOURCE_FIELDS}
+    return for_all | build.fill("data.sources", {k: data[k] for k in data if k in SOURCE_FIELDS or k == "name"}, "data")
 
 
 def _mirror(encoder: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

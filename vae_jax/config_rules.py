@@ -35,6 +35,7 @@ _POSITIVE = _number(lambda v: v > 0, "a number above 0")
 _NOT_NEGATIVE = _number(lambda v: v >= 0, "a number, 0 or more")
 _FRACTION = _number(lambda v: 0 <= v < 1, "a number from 0 up to, not including, 1")
 _PROBABILITY = _number(lambda v: 0 <= v <= 1, "a number from 0 to 1")
+_SHARE = _number(lambda v: 0 < v < 1, "a number between 0 and 1")
 _COUNT = _whole(1)
 _SEED = _whole(0, 2**32 - 1)
 _FLAG = (lambda v: isinstance(v, bool), "true or false")
@@ -61,6 +62,8 @@ _FIXED: dict[str, Rule] = {
     "data.name": _TEXT,
     "data.pixels": _TEXT,
     "data.seed": _SEED,
+    "data.memory_mb": _NOT_NEGATIVE,
+    "data.workers": _whole(0, 64),
     "train.batch_size": _COUNT,
     "train.epochs": _COUNT,
     "train.steps_per_call": _COUNT,
@@ -74,7 +77,20 @@ _FIXED: dict[str, Rule] = {
     "evaluate.batch_size": _COUNT,
     "evaluate.num_importance_samples": _COUNT,
 }
-_OPTIONAL = ("train.patience_epochs", "train.clip_norm", "train.ema_decay")
+# The fields that some sources of data take, and others do not.
+_OF_SOURCES: dict[str, Rule] = {
+    "data.dataset": _TEXT,
+    "data.subset": _TEXT,
+    "data.size": (lambda v: _WIDTHS[0](v) and len(v) in (1, 2), "a side or height, width such as 64 or 28,20"),
+    "data.fit": _one_of("crop", "pad", "stretch"),
+    "data.channels": (lambda v: v in (1, 3) and not isinstance(v, bool), "1 for gray or 3 for colour"),
+    "data.on_error": _one_of("stop", "skip"),
+    "data.validation": _SHARE,
+    "data.test": _SHARE,
+}
+SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
+_FIXED |= _OF_SOURCES
+_OPTIONAL = ("train.patience_epochs", "train.clip_norm", "train.ema_decay", *_OF_SOURCES)
 
 # The fields of components and the hyperparameters, by name. Which of them are there, the components say.
 _GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption")
@@ -91,6 +107,8 @@ _RULES: dict[str, Rule] = {
     "scale": _POSITIVE,
     "min_scale": _POSITIVE,
     "probability": _PROBABILITY,
+    "size": _COUNT,
+    "sigma": _number(lambda v: 0 < v <= 1000, "a number above 0, up to 1000"),
     "learning_rate": _POSITIVE,
     "beta": _NOT_NEGATIVE,
     "kl_warmup_epochs": _NOT_NEGATIVE,

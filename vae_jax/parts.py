@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from vae_jax.data.dataset import Dataset
-from vae_jax.data.feed import arrays, make_batch_of, make_spec
-from vae_jax.data.order import batch_indices, steps_per_epoch
+from vae_jax.data.feed import Feed, make_feed, make_spec, picture_bytes
+from vae_jax.data.order import Order, index_pieces, steps_per_epoch
+from vae_jax.data.stream import Pieces, Stream, piece_length
 from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import make_evaluate
 from vae_jax.streams import stream
 from vae_jax.trained import make_model
 from vae_jax.training.loop import Program, with_best
-from vae_jax.training.mesh import check_batch_size, place
+from vae_jax.training.mesh import Placement, check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
-from vae_jax.training.step import init_state, make_chunk, make_step
+from vae_jax.training.step import Step, init_state, make_chunk, make_step, run_pieces
 from vae_jax.types import Model, Spec, Tree
 
 
@@ -30,8 +32,7 @@ class Parts(NamedTuple):
     program: Program
     start: Callable[[], Tree]  # the checkpoint tree before the first step
     abstract: Tree  # its shapes and shardings
-    batches: Mapping[str, Callable[..., Any]]  # split -> batch_of(arrays, index, epoch)
-    arrays: Mapping[str, Tree]  # split -> arrays on the devices
+    feeds: Mapping[str, Feed]  # by split
 
 
 def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
@@ -39,33 +40,20 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     placement = place()
     batch_size = config["train"]["batch_size"]
     check_batch_size(batch_size, placement.num_devices)
-    spec = make_spec(dataset)
+    spec = make_spec(dataset, config["data"]["pixels"])
     model = make_model(config, spec)
     per_epoch = steps_per_epoch(dataset.sizes["train"], batch_size)
     optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch)
     hypers = make_hypers(config["hypers"], per_epoch)
-    stored = {name: jax.device_put(arrays(split), placement.everywhere) for name, split in dataset.splits.items()}
-    batches = {name: make_batch_of(config["data"], name, dataset.levels) for name in dataset.splits}
-
-    def of_step(source, index, step):
-        return batches["train"](source, index, step // per_epoch)
-
-    chunk = jax.jit(
-        make_chunk(make_step(model, optimizer), of_step), donate_argnums=0, out_shardings=placement.everywhere
-    )
+    feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
+    # A corruption that does not fit the pictures is refused here, before anything is compiled.
+    jax.eval_shape(feeds["train"].batch, feeds["train"].arrays, feeds["train"].row(np.zeros(1, np.int32)), 0)
     init = jax.jit(functools.partial(init_state, model, optimizer), out_shardings=placement.everywhere)
-    evaluate = make_evaluate(model, batches["validation"])
-
-    def run_chunk(state, indices, num_steps):
-        return chunk(state, stored["train"], jax.device_put(indices, placement.steps_of_batches), num_steps)
+    evaluate = make_evaluate(model, feeds["validation"])
 
     def validate(params, stats, hypers):
-        size = min(config["evaluate"]["batch_size"], dataset.sizes["validation"])
-        one_batch = functools.partial(evaluate, params, stats, hypers, stored["validation"])
-        return mean(per_example(one_batch, dataset.sizes["validation"], size))
-
-    def indices(start, stop):
-        return batch_indices(config["data"]["seed"], start, stop, dataset.sizes["train"], batch_size)
+        size = min(config["evaluate"]["batch_size"], feeds["validation"].size)
+        return mean(per_example(lambda i: evaluate(i, params, stats, hypers), feeds["validation"].size, size))
 
     def start():
         return with_best(init(stream(config["seed"], "model"), hypers))
@@ -73,5 +61,29 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
-    program = Program(run_chunk, indices, validate, per_epoch)
-    return Parts(spec, model, program, start, abstract, batches, stored)
+    chunk, close = _make_chunk(config, feeds["train"], dataset, make_step(model, optimizer), placement)
+    return Parts(spec, model, Program(chunk, validate, per_epoch, close), start, abstract, feeds)
+
+
+def _make_chunk(
+    config: Mapping[str, Any], feed: Feed, dataset: Dataset, step: Step, placement: Placement
+) -> tuple[Callable[..., Any], Callable[[], None]]:
+    """Return (state, start, stop) -> (state, metrics), and what ends the reading ahead for it."""
+    train, share = config["train"], (jax.process_index(), jax.process_count())
+    order = Order(config["data"]["seed"], feed.size, train["batch_size"], share)
+    per_epoch = steps_per_epoch(feed.size, train["batch_size"])
+    pieces, close = index_pieces(order, train["steps_per_call"], placement.put_steps), lambda: None
+    if feed.streamed:
+        length = piece_length(train["batch_size"] // share[1] * picture_bytes(dataset), train["steps_per_call"])
+        pieces = Stream(Pieces(feed.row, order, length), placement.put_steps, config["data"]["workers"])
+        close = pieces.close
+
+    def batch_of(arrays, row, step):
+        return feed.batch(arrays, row, step // per_epoch)
+
+    compiled = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=placement.everywhere)
+
+    def chunk(state, start, stop):
+        return run_pieces(compiled, state, feed.arrays, pieces(start, stop))
+
+    return chunk, close

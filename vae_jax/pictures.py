@@ -14,6 +14,7 @@ from vae_jax.reporting.figures import save_curves, save_grid, save_latent_map, s
 from vae_jax.trained import Trained
 
 _SIDE = 15  # pictures along each side of the walk
+_MAX_CLASSES = 20  # that are shown of a conditional model
 
 
 def save_pictures(
@@ -50,7 +51,7 @@ def save_pictures(
     save_grid(folder / "latent_walk.png", _walk(trained, codes, first, second), _SIDE)
     written = ["reconstructions.png", "loss.png", "latent_map.png", "latent_walk.png"]
     if trained.model.sample is not None:
-        columns = trained.spec.num_classes if trained.conditional else 10
+        columns = min(trained.spec.num_classes, _MAX_CLASSES) if trained.conditional else 10
         save_grid(folder / "samples.png", trained.sample(10 * columns), columns)
         written.append("samples.png")
     return [folder / name for name in written]
@@ -75,7 +76,7 @@ def _walk(trained: Trained, codes: np.ndarray, first: int, second: int) -> np.nd
     else:
         x, y = (np.quantile(codes[:, i], levels) for i in (first, second))
         rest = codes.mean(axis=0)
-    rows = np.arange(trained.spec.num_classes) if trained.conditional else y[::-1]
+    rows = np.arange(min(trained.spec.num_classes, _MAX_CLASSES)) if trained.conditional else y[::-1]
     z = np.tile(rest, (len(rows), _SIDE, 1)).astype(np.float32)
     z[:, :, first] = x[None]
     if trained.conditional:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, sha256
-from vae_jax.data.feed import arrays, make_batch_of
-from vae_jax.data.order import steps_per_epoch
+from vae_jax.data.feed import Feed, make_feed
+from vae_jax.data.order import evenly_spaced, steps_per_epoch
 from vae_jax.errors import DataError
-from vae_jax.evaluation.baselines import Pca, fit_pca
+from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
 from vae_jax.evaluation.conditional import conditional_accuracy
-from vae_jax.evaluation.splits import per_example
+from vae_jax.evaluation.splits import batch_for, per_example
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
 from vae_jax.parts import Parts
 from vae_jax.pictures import save_pictures
@@ -38,11 +38,11 @@ def evaluate_split(
     trained = load(folder)
     check_data(read_manifest(folder), sha256(dataset))
     config = trained.config
-    stored = {name: jax.device_put(value[:num_images]) for name, value in arrays(dataset.splits[split]).items()}
+    feed = make_feed(config["data"], dataset, split)
+    feed = feed._replace(size=min(num_images or feed.size, feed.size))
     hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
     settings = {**config["evaluate"], "num_importance_samples": num_samples}
-    batch_of = make_batch_of(config["data"], split, dataset.levels)
-    return evaluate_test(trained.model, trained.params, trained.stats, hypers, batch_of, stored, settings)
+    return evaluate_test(trained.model, trained.params, trained.stats, hypers, feed, settings)
 
 
 def check_data(begun: Mapping[str, Any], found: str) -> None:
@@ -56,33 +56,26 @@ def check_data(begun: Mapping[str, Any], found: str) -> None:
         raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
 
 
-def _seen(parts: Parts, split: str, limit: int | None = None) -> dict[str, np.ndarray]:
-    """Return pictures of a split as the model sees them: image, input, label."""
-    batch_of, stored = jax.jit(parts.batches[split]), parts.arrays[split]
-    size = min(limit or 2**31, len(stored["image"]))
-    return per_example(lambda index: batch_of(stored, index, 0), size, min(size, 1000))
+def _seen(feed: Feed, shape: tuple[int, int, int], limit: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return at most `limit` evenly spaced examples of a split as the model sees them: these fields of the batch."""
+    see, chosen = feed.compiled(lambda batch: {name: batch[name] for name in names}), evenly_spaced(feed.size, limit)
+    return per_example(lambda index: see(chosen[index]), len(chosen), batch_for(len(chosen), shape))
 
 
 def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
     """Return the figures of the test split, the baselines', and the fitted baseline."""
-    train, test = _seen(parts, "train")["image"], _seen(parts, "test")
+    shape, feeds = dataset.shape, parts.feeds
+    train = _seen(feeds["train"], shape, num_fitted(feeds["train"].size, shape), ("image",))["image"]
     pca = fit_pca(train, config["model"]["latent"])
     best, hypers = tree["best"], tree["state"]["hypers"]
-    figures = evaluate_test(
-        parts.model,
-        best["params"],
-        best["stats"],
-        hypers,
-        parts.batches["test"],
-        parts.arrays["test"],
-        config["evaluate"],
-    )
+    figures = evaluate_test(parts.model, best["params"], best["stats"], hypers, feeds["test"], config["evaluate"])
     trained = Trained(config, parts.spec, parts.model, best["params"], best["stats"])
     if trained.conditional:
         asked = np.arange(1000) % parts.spec.num_classes
-        figures |= conditional_accuracy(trained.sample(len(asked)), asked, *map(dataset.pictures, ("train", "test")))
-    baselines = evaluate_baselines(pca, train, test["image"], test["input"])
-    return {"test": figures, "baselines": baselines}, pca
+        limit = min(60000, int(1e9 // (4 * math.prod(shape))))  # at most 1 GB as float32
+        real = [dataset.pictures(split, limit) for split in ("train", "test")]
+        figures |= conditional_accuracy(trained.sample(len(asked)), asked, *real)
+    return {"test": figures, "baselines": evaluate_baselines(pca, train, feeds["test"])}, pca
 
 
 def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -90,5 +83,5 @@ def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: 
     trained = Trained(config, parts.spec, parts.model, tree["best"]["params"], tree["best"]["stats"])
     unit = "" if parts.model.log_weights is None else " nats"
     rows = read_rows(folder / "metrics.jsonl")
-    test = _seen(parts, "test", limit=2000)
+    test = _seen(parts.feeds["test"], parts.spec.shape, 2000, ("image", "input", "label"))
     return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)

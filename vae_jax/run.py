@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -110,6 +111,7 @@ def _train(
     total = config["train"]["epochs"] * parts.program.steps_per_epoch
     unit = "" if parts.model.log_weights is None else " nats"
     with (
+        contextlib.closing(parts.program),
         Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"]) as checkpoints,
         MetricLog(folder, step) as log,
         Progress(total, step, config["train"]["batch_size"]) as progress,

@@ -63,8 +63,9 @@ class Trained(NamedTuple):
     def corrupt(self, images: np.ndarray, seed: int = 0) -> np.ndarray:
         """Return what the encoder was shown in training instead of pictures such as these: the corruption, if any."""
         config = {**self.config["data"], "pixels": "unit", "seed": seed}
-        arrays = {"image": jnp.asarray(images), "label": jnp.zeros(len(images), jnp.int32)}
-        return np.asarray(make_batch_of(config, "test", 1)(arrays, jnp.arange(len(images)), 0)["input"])
+        index = jnp.arange(len(images))
+        stored = {"image": jnp.asarray(images), "label": jnp.zeros_like(index), "index": index}
+        return np.asarray(make_batch_of(config, "test", 1)(stored, 0)["input"])
 
     def _labels(self, labels: np.ndarray | None, num: int) -> jax.Array:
         if labels is None and self.conditional:

@@ -7,7 +7,7 @@ Values are nats per example unless a name says otherwise; losses are minimised.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 Tree = Any  # nested dicts of arrays
 Batch = dict[str, jax.Array]  # image [B,H,W,C] target; input [B,H,W,C] what is encoded; label [B]; index [B]
 Hypers = dict[str, jax.Array]  # traced scalars
+Values = Literal["binary", "levels", "unit"]  # of a pixel: 0 or 1; k/255; any in [0, 1]. Each lies within the next
 
 
 class Spec(NamedTuple):
@@ -23,6 +24,7 @@ class Spec(NamedTuple):
     shape: tuple[int, int, int]  # H, W, C
     num_classes: int  # 0 where there are no labels
     mean: np.ndarray  # [H,W,C] mean training picture, in [0, 1]
+    values: Values | None = None  # what x may be; None for a model that is not to be trained, which takes any
 
 
 class Draws(NamedTuple):

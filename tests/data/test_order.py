@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vae_jax.data.order import batch_indices, steps_per_epoch
+from vae_jax.data.order import batch_indices, evenly_spaced, permutation, steps_per_epoch
 
 SIZE, BATCH = 23, 5
 PER_EPOCH = 4  # 20 of 23 examples; 3 are left over, others in every epoch
@@ -57,6 +57,20 @@ def test_every_example_is_equally_likely_anywhere():
         left_out[np.setdiff1d(range(SIZE), seen)] += 1
     for counts, chance in (first, 1 / SIZE), (left_out, 3 / SIZE):
         assert np.abs(counts / 2000 - chance).max() < 4.5 * np.sqrt(chance * (1 - chance) / 2000)
+
+
+def test_an_epoch_is_put_in_order_once():
+    before = permutation.cache_info().misses
+    for step in range(PER_EPOCH):
+        indices(step, step + 1, seed=12)
+    assert permutation.cache_info().misses == before + 1
+    with pytest.raises(ValueError, match="read-only"):
+        permutation(12, 0, SIZE)[0] = 3
+
+
+@pytest.mark.parametrize("size, limit, expected", [(7, 10, range(7)), (7, 7, range(7)), (10, 4, [0, 2, 5, 7])])
+def test_evenly_spaced(size, limit, expected):
+    assert evenly_spaced(size, limit).tolist() == list(expected)
 
 
 def test_the_order_of_a_seed_stays_what_it_was():

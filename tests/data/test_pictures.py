@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae_jax.data.pictures import read_pictures
+from vae_jax.data.pictures import FITS, fitted, open_picture, read_pictures
 from vae_jax.errors import DataError
 
 RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17  # 0, 17, ... 255
@@ -104,3 +104,36 @@ def test_a_truncated_picture_is_refused(save, tmp_path, format_name):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_only_one_or_three_channels(save, channels):
     assert f"this model needs {channels}" in refusal(save(Image.fromarray(RAMP)), (4, 4, channels))
+
+
+def fit(array, shape, how):
+    return fitted(Image.fromarray(array), shape, how)[..., 0]
+
+
+def test_fits_keep_what_they_promise():
+    wide = np.repeat(np.repeat(np.array([[0, 80, 160, 240]], np.uint8), 2, 0), 2, 1)[:, :8]  # 2 high, 8 wide
+    assert fit(wide, (2, 4, 1), "stretch").tolist() == [[0, 80, 160, 240]] * 2
+    assert fit(wide, (2, 2, 1), "crop").tolist() == [[80, 160]] * 2
+    padded = fit(wide, (4, 4, 1), "pad")
+    assert padded.shape == (4, 4) and padded.any(axis=1).sum() == 1  # one row of pictures, black above and below
+    assert padded[padded.any(axis=1)][0].tolist() == [0, 80, 160, 240]
+
+
+@pytest.mark.parametrize("how", FITS)
+@pytest.mark.parametrize("shape", [(7, 5, 1), (5, 7, 3), (64, 3, 1), (1, 1, 3)])
+def test_any_picture_fits_any_shape(how, shape):
+    for size in (5, 7), (1, 30), (100, 3):
+        noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+        found = fitted(Image.fromarray(noise), shape, how)
+        assert found.shape == shape and found.dtype == np.uint8
+
+
+def test_a_picture_of_the_right_size_is_not_touched():
+    for how in FITS:
+        np.testing.assert_array_equal(fit(RAMP, (4, 4, 1), how), RAMP)
+
+
+@pytest.mark.parametrize("mode, expected", [("1", "L"), ("L", "L"), ("P", "L"), ("RGB", "RGB"), ("CMYK", "RGB")])
+def test_gray_stays_gray_and_colour_stays_colour(save, mode, expected):
+    name = "x.tiff" if mode == "CMYK" else "x.png"
+    assert open_picture(save(Image.fromarray(RAMP).convert(mode), name)).mode == expected

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from vae_jax.data.sources import digits
+from vae_jax.data.load import open_dataset
 from vae_jax.evaluation.conditional import conditional_accuracy
 
 
 def test_real_digits_pass_and_wrong_ones_fail():
-    dataset = digits(None)
-    train, test, drawn = (dataset.pictures(split) for split in ("train", "test", "validation"))
+    dataset = open_dataset({"name": "digits"}, None)
+    train, test, drawn = (dataset.pictures(split, 10000) for split in ("train", "test", "validation"))
     right = conditional_accuracy(*drawn, train, test)
     assert right["conditional_accuracy"] > 0.95 < right["judge_accuracy_on_real_test"]
     assert right["conditional_accuracy_num_samples"] == 250

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("variant", all_variants())
 def built(variant):
     config = load_small(variant)
     mean = np.random.default_rng(0).uniform(0.1, 0.9, SHAPE).astype(np.float32)
-    model = make_model(config, Spec(SHAPE, CLASSES, mean))
+    model = make_model(config, Spec(SHAPE, CLASSES, mean, "binary"))
     hypers = make_hypers(config.hypers, steps_per_epoch=5)
     return config, model, hypers, *jax.jit(model.init)(jax.random.key(0))
 

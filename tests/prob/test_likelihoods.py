@@ -7,6 +7,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from vae_jax.build import components
 from vae_jax.prob import likelihoods
 
 SHAPE = (5, 3, 2, 2)
@@ -47,6 +48,18 @@ def test_log_prob_is_scipys_summed_over_pixels(name, maps, x):
     maps = maps[..., : family.num_maps]
     expected = EXPECTED[name](maps.astype(np.float64), x).sum((1, 2, 3))
     np.testing.assert_allclose(family.log_prob(maps, shared_of(family), x), expected, rtol=2e-5)
+
+
+def test_all_are_tested_here_and_only_bernoulli_is_for_binary_pixels():
+    assert components("prob.likelihoods").keys() == EXPECTED.keys()
+    supports = {name: getattr(likelihoods, name)().support for name in EXPECTED}
+    assert supports == dict.fromkeys(EXPECTED, "unit") | {"bernoulli": "binary"}
+
+
+def test_the_bernoulli_masses_of_its_support_sum_to_one():
+    family, logit = likelihoods.bernoulli(), jnp.full((2, 1, 1, 1, 1), 0.7)
+    mass = jnp.exp(family.log_prob(logit, {}, jnp.array([0.0, 1.0]).reshape(2, 1, 1, 1)))
+    assert float(mass.sum()) == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -34,6 +34,7 @@ def test_plots_are_written(tmp_path):
     codes = np.random.default_rng(0).normal(size=(50, 2))
     save_latent_map(tmp_path / "map.png", codes, np.arange(50) % 10, ["z[0]", "z[1]"])
     save_latent_map(tmp_path / "plain.png", codes, None, ["z[0]", "z[1]"])
-    for name in ("loss", "map", "plain"):
+    save_latent_map(tmp_path / "many.png", codes, np.arange(50) * 30, ["z[0]", "z[1]"])
+    for name in ("loss", "map", "plain", "many"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert np.asarray(picture).std() > 5

@@ -9,9 +9,9 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from tests.variants import load
-from vae_jax.data.feed import arrays, make_batch_of, make_spec
+from vae_jax.data.feed import make_feed, make_spec
+from vae_jax.data.load import load_dataset
 from vae_jax.data.order import batch_indices
-from vae_jax.data.sources import digits
 from vae_jax.trained import make_model
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.mesh import check_batch_size, place
@@ -36,12 +36,12 @@ def build(**overrides):
         "train__batch_size": BATCH,
     }
     config = load("digits.py:variant=vae", **settings | overrides)
-    dataset = digits(None)
-    model = make_model(config, make_spec(dataset))
+    dataset = load_dataset(config, None)
+    model = make_model(config, make_spec(dataset, config.data.pixels))
     optimizer = make_optimizer(config, 100, 10)
-    batch_of = make_batch_of(config.data, "train", dataset.levels)
-    chunk = jax.jit(make_chunk(make_step(model, optimizer), batch_of))
-    return model, optimizer, make_hypers(config.hypers, 10), batch_of, arrays(dataset.splits["train"]), chunk
+    feed = make_feed(config.data, dataset, "train")
+    chunk = jax.jit(make_chunk(make_step(model, optimizer), feed.batch))
+    return model, optimizer, make_hypers(config.hypers, 10), feed, chunk
 
 
 def start(parts, seed=0, hypers=None):
@@ -54,13 +54,14 @@ def rows(seed=0, steps=STEPS):
 
 
 def run_chunk(parts, placement=None, state=None, indices=None, steps=STEPS):
-    *_, source, chunk = parts
+    *_, feed, chunk = parts
+    source = feed.arrays
     indices = rows() if indices is None else indices
     state = start(parts) if state is None else state
     if placement:
         state, source = jax.device_put((state, source), placement.everywhere)
         indices = jax.device_put(indices, placement.steps_of_batches)
-    return chunk(state, source, indices, steps)
+    return chunk(state, source, indices, 0, steps)
 
 
 def same(a, b, **tolerance):
@@ -83,8 +84,8 @@ def test_one_and_four_devices_agree(parts):
 @pytest.mark.filterwarnings("ignore:.*pmap.*:DeprecationWarning")
 @pytest.mark.parametrize("mapped", ["pmap", "shard_map"])
 def test_mapped_step_agrees_with_jit(parts, mapped):
-    model, optimizer, _, batch_of, source, _ = parts
-    batches = [jax.jit(batch_of)(source, index, 0) for index in rows()]
+    model, optimizer, _, feed, _ = parts
+    batches = [feed.compiled(lambda batch: batch)(index) for index in rows()]
     plain, mapped_step = jax.jit(make_step(model, optimizer)), make_step(model, optimizer, axis_name="data")
     state = expected = start(parts)
     for batch in batches:
@@ -120,14 +121,15 @@ def test_chunks_of_any_size_give_the_same_bits(parts, cuts):
 
 
 def test_four_members_under_vmap_equal_four_solo_runs(parts):
-    model, optimizer, hypers, batch_of, source, _ = parts
+    model, optimizer, hypers, feed, _ = parts
     rates = jnp.array([1e-4, 3e-4, 1e-3, 2e-3])
     stacked = {name: jnp.broadcast_to(value, 4) for name, value in hypers.items()} | {"learning_rate": rates}
     keys = jnp.stack([jax.random.key(seed) for seed in range(4)])
     states = jax.jit(jax.vmap(functools.partial(init_state, model, optimizer)))(keys, stacked)
     orders = np.stack([rows(seed) for seed in range(4)])
-    members = jax.jit(jax.vmap(make_chunk(make_step(model, optimizer), batch_of), in_axes=(0, None, 0, None)))
-    _, together = members(states, source, orders, STEPS)
+    chunk = make_chunk(make_step(model, optimizer), feed.batch)
+    members = jax.jit(jax.vmap(chunk, in_axes=(0, None, 0, None, None)))
+    _, together = members(states, feed.arrays, orders, 0, STEPS)
     for member in range(4):
         state = start(parts, member, hypers | {"learning_rate": rates[member]})
         _, alone = run_chunk(parts, state=state, indices=orders[member])

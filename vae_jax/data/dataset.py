@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from vae_jax.data.order import evenly_spaced
 from vae_jax.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 
 
-class Split(NamedTuple):
-    """images [N,H,W,C], uint8 in 0..levels or float32 in [0, 1]; labels [N] int32 in 0..num_classes-1, or None."""
+class Pictures(Protocol):
+    """[N,H,W,C] pictures that are read, decoded or drawn when they are asked for. A numpy array serves as well."""
 
-    images: np.ndarray
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype
+    sha256: str  # of all pixels in order; a numpy array has none, and is hashed
+
+    def __len__(self) -> int:
+        """Return N."""
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Return the pictures of an integer array or a slice, [B,H,W,C]."""
+
+
+class Split(NamedTuple):
+    """images [N,H,W,C], uint8 in 0..levels or float32 in [0, 1]; labels [N] int32 in 0..num_classes-1, or None.
+
+    factors [N,F] int32 are the values that each picture was made from, where they are known.
+    """
+
+    images: np.ndarray | Pictures
     labels: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
 
 class Dataset(NamedTuple):
@@ -27,6 +47,8 @@ class Dataset(NamedTuple):
     levels: int  # the value of a white pixel: images / levels lies in [0, 1]
     num_classes: int  # 0 where there are no labels
     origin: str  # where the pictures come from and how they were split, in one sentence
+    factors: Mapping[str, int] = {}  # name of each factor, in order -> number of values
+    skipped: tuple[str, ...] = ()  # files that were left out, each with the reason
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -38,10 +60,17 @@ class Dataset(NamedTuple):
         """Number of pictures by split."""
         return {name: len(split.images) for name, split in self.splits.items()}
 
-    def pictures(self, split: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return a split's images as float32 in [0, 1], and its labels."""
-        images, labels = self.splits[split]
-        return images / np.float32(self.levels), labels
+    def pictures(self, split: str, limit: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return at most `limit` evenly spaced images of a split as float32 in [0, 1], and their labels."""
+        images, labels, _ = self.splits[split]
+        index = evenly_spaced(len(images), limit)
+        return images[index] / np.float32(self.levels), None if labels is None else labels[index]
+
+    def some_pictures(self, split: str, count: int) -> np.ndarray:
+        """Return at most `count` evenly spaced pictures of a split, as `pictures` does."""
+        images = self.splits[split].images
+        index = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
+        return images[index] / np.float32(self.levels)
 
 
 def checked(dataset: Dataset) -> Dataset:
@@ -50,9 +79,9 @@ def checked(dataset: Dataset) -> Dataset:
     Raises:
         DataError: naming the split, what is wrong with it and what was expected.
     """
-    for name, (images, labels) in dataset.splits.items():
+    for name, (images, labels, factors) in dataset.splits.items():
         where = f"{dataset.name}, {name} images"
-        if images.ndim != 4 or not len(images) or 0 in images.shape:
+        if len(images.shape) != 4 or 0 in images.shape:
             raise DataError(f"{where}: shape {images.shape}, expected [N,H,W,C] with no zero")
         first = dataset.splits["train"].images
         if (images.shape[1:], images.dtype) != (first.shape[1:], first.dtype):
@@ -63,18 +92,28 @@ def checked(dataset: Dataset) -> Dataset:
         _check_range(images, dataset.levels, where)
         if labels is not None:
             _check_labels(labels, len(images), dataset.num_classes, f"{dataset.name}, {name} labels")
+        if factors is not None and factors.shape != (len(images), len(dataset.factors)):
+            raise DataError(
+                f"{dataset.name}, {name} factors: shape {factors.shape}, expected {len(images), len(dataset.factors)}"
+            )
     return dataset
 
 
 def sha256(dataset: Dataset) -> str:
-    """Return the SHA-256 of all pixels and labels in the order of the splits."""
+    """Return the SHA-256 of all pixels, labels and factors in the order of the splits, however they are stored."""
     digest = hashlib.sha256()
     for name in SPLITS:
         for array in dataset.splits[name]:
             if array is not None:
-                digest.update(f"{name} {array.shape} {array.dtype.str}".encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(f"{name} {tuple(array.shape)} {array.dtype.str} {array_sha256(array)}".encode())
     return digest.hexdigest()
+
+
+def array_sha256(array: np.ndarray | Pictures) -> str:
+    """Return the SHA-256 of an array's values in order; lazy pictures know theirs."""
+    if isinstance(array, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+    return array.sha256
 
 
 def _check_labels(labels: np.ndarray, count: int, num_classes: int, where: str) -> None:
@@ -86,8 +125,10 @@ def _check_labels(labels: np.ndarray, count: int, num_classes: int, where: str) 
 
 
 def _check_range(images: np.ndarray, levels: int, where: str) -> None:
-    if images.dtype == np.uint8:
-        if int(images.max()) > levels:
+    if (
+        images.dtype == np.uint8
+    ):  # of 255 levels none can be too large; lazy pictures are checked by those who make them
+        if levels < 255 and isinstance(images, np.ndarray) and int(images.max()) > levels:
             raise DataError(f"{where}: largest value {int(images.max())}, expected at most {levels}")
         return
     if images.dtype != np.float32:

@@ -1,51 +1,134 @@
-"""Pictures on the device, and the pure function that makes a batch of them inside a compiled step."""
+"""From stored pictures to a batch, inside a compiled step; where they are stored makes no difference to it."""
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.build import build
-from vae_jax.data.dataset import Dataset, Split
+from vae_jax.data.dataset import Dataset, Pictures, Split
+from vae_jax.data.order import evenly_spaced
+from vae_jax.data.pixels import VALUES
+from vae_jax.errors import ConfigError
 from vae_jax.streams import stream
-from vae_jax.types import Batch, Spec
+from vae_jax.types import Batch, Spec, Tree, Values
+
+_MEAN_OF = 200e6  # bytes of lazy pictures that the mean picture is taken over
+_AT_ONCE = 100
 
 
-def make_spec(dataset: Dataset) -> Spec:
-    """Return what a model may know of its data: shape, number of classes, mean training picture."""
-    mean = dataset.splits["train"].images.mean(axis=0, dtype=np.float64) / dataset.levels
-    return Spec(dataset.shape, dataset.num_classes, mean.astype(np.float32))
+class Feed(NamedTuple):
+    """The examples of a split: on the devices, or, where the set is too large for them, read when they are needed."""
+
+    size: int  # N
+    arrays: Tree  # what a compiled function is given of the split: all of it, or {} where it is streamed
+    row: Callable[[np.ndarray], Tree]  # index [B] -> itself, or the stored examples, read on the host
+    batch: Callable[[Tree, Tree, jax.Array | int], Batch]  # (arrays, row, epoch), inside a compiled function
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the examples are read when they are needed."""
+        return not self.arrays
+
+    def compiled(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        """Return (index [B], *args) -> function(batch of these examples, *args), compiled."""
+        run = jax.jit(lambda arrays, row, *args: function(self.batch(arrays, row, 0), *args))
+        return lambda index, *args: run(self.arrays, self.row(index), *args)
+
+
+def make_feed(config: Mapping[str, Any], dataset: Dataset, split: str, placement: Any = None) -> Feed:
+    """Return the feed of a split.
+
+    The set is streamed if all its splits, as they are stored, take more than `config.memory_mb` (1 MB = 10^6 bytes).
+
+    Args:
+        config: `config.data`.
+        dataset: all splits.
+        split: which one.
+        placement: the device or sharding of a split that is not streamed.
+    """
+    batch_of = make_batch_of(config, split, dataset.levels)
+    stored, size = arrays(dataset.splits[split]), dataset.sizes[split]
+    if sum(dataset.sizes.values()) * picture_bytes(dataset) > 1e6 * config["memory_mb"]:
+        return Feed(size, {}, functools.partial(gather, stored), lambda _, row, epoch: batch_of(row, epoch))
+    resident = jax.device_put({name: value[:] for name, value in stored.items()}, placement)
+    return Feed(size, resident, lambda index: index, lambda all_, index, epoch: batch_of(gather(all_, index), epoch))
+
+
+def picture_bytes(dataset: Dataset) -> int:
+    """Return what a picture takes as it is stored, decoded."""
+    return math.prod(dataset.shape) * np.dtype(dataset.splits["train"].images.dtype).itemsize
+
+
+def make_spec(dataset: Dataset, pixels: str) -> Spec:
+    """Return what a model may know of its data: shape, number of classes, mean training picture, kind of values.
+
+    The mean of lazy pictures is that of at most 200 MB of them, evenly spaced. `pixels` is `config.data.pixels`.
+
+    Raises:
+        ConfigError: it needs other pictures than these.
+    """
+    mean = _mean(dataset.splits["train"].images) / dataset.levels
+    return Spec(dataset.shape, dataset.num_classes, mean.astype(np.float32), _values(dataset, pixels))
 
 
 def arrays(split: Split) -> dict[str, np.ndarray]:
-    """Return the split as the arrays that `make_batch_of` gathers from, in the small type they are stored in."""
+    """Return the split as the arrays that `gather` reads, in the small type they are stored in."""
     labels = np.zeros(len(split.images), np.int32) if split.labels is None else split.labels
     return {"image": split.images, "label": labels}
 
 
+def gather(arrays: Mapping[str, Any], index: Any) -> dict[str, Any]:
+    """Return the stored examples of an index [B] out of the arrays of a split, on the devices or on the host."""
+    return {name: values[index] for name, values in arrays.items()} | {"index": index}
+
+
 def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callable[..., Batch]:
-    """Return `batch_of(arrays, index [B], epoch) -> Batch`, keyed by (data seed, split, epoch, example).
+    """Return `batch_of(stored, epoch) -> Batch`; all that is drawn is keyed by (data seed, split, epoch, example).
 
     Args:
         config: `config.data`: `pixels`, `corruption`, `seed`.
         split: what is drawn differs between splits; for evaluation call it with epoch 0 always.
         levels: the stored value of white.
+
+    The argument `stored` holds image [B,H,W,C] as stored, label [B], and index [B], the number of the example in its
+    split.
     """
     pixels = build("data.pixels", {"name": config["pixels"]})
     corrupt = build("data.corruptions", config["corruption"]) if config["corruption"] else None
     base = stream(config["seed"], f"data of {split}")
 
-    def batch_of(source: Mapping[str, jax.Array], index: jax.Array, epoch: jax.Array | int) -> Batch:
-        epoch_key = jax.random.fold_in(base, epoch)
-        pixel_keys, corruption_keys = (
-            jax.vmap(jax.random.fold_in, (None, 0))(key, index) for key in jax.random.split(epoch_key)
-        )
-        image = pixels(pixel_keys, source["image"][index].astype(jnp.float32) / levels)
-        seen = corrupt(corruption_keys, image) if corrupt else image
-        return {"image": image, "input": seen, "label": source["label"][index], "index": index}
+    def batch_of(stored: Mapping[str, jax.Array], epoch: jax.Array | int) -> Batch:
+        def keys(epoch: jax.Array | int, purpose: int) -> jax.Array:
+            key = jax.random.split(jax.random.fold_in(base, epoch))[purpose]
+            return jax.vmap(jax.random.fold_in, (None, 0))(key, stored["index"])
+
+        image = pixels(functools.partial(keys, purpose=0), stored["image"].astype(jnp.float32) / levels, epoch)
+        seen = corrupt(keys(epoch, 1), image) if corrupt else image
+        return {"image": image, "input": seen, "label": stored["label"], "index": stored["index"]}
 
     return batch_of
+
+
+def _mean(images: np.ndarray | Pictures) -> np.ndarray:
+    if isinstance(images, np.ndarray):
+        return images.mean(axis=0, dtype=np.float64)
+    chosen = evenly_spaced(len(images), max(1, int(_MEAN_OF // math.prod(images.shape[1:]))))
+    groups = np.array_split(chosen, math.ceil(len(chosen) / _AT_ONCE))
+    return sum(images[group].sum(axis=0, dtype=np.float64) for group in groups) / len(chosen)
+
+
+def _values(dataset: Dataset, pixels: str) -> Values:
+    dtype, levels = str(dataset.splits["train"].images.dtype), dataset.levels
+    if pixels == "uint8" and (dtype, levels) != ("uint8", 255):
+        raise ConfigError(
+            f"data.pixels='uint8' needs pictures stored as uint8 in 0..255, and {dataset.name!r} are {dtype} in "
+            f"0..{levels}; set data.pixels=unit"
+        )
+    return VALUES.get(pixels, "binary" if (dtype, levels) == ("uint8", 1) else "unit")

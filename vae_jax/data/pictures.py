@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_jax.errors import DataError
 
+FITS = ("crop", "pad", "stretch")
+SUFFIXES = frozenset(
+    [".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
+)  # of files that are taken for pictures in a folder
+
 
 def read_pictures(paths: Sequence[str], shape: tuple[int, int, int], invert: bool = False) -> np.ndarray:
-    """Return picture files as [N,H,W,C] float32 in [0, 1], resized to `shape`.
+    """Return picture files as [N,H,W,C] float32 in [0, 1], stretched to `shape`.
 
     Args:
         paths: files.
@@ -21,28 +28,66 @@ def read_pictures(paths: Sequence[str], shape: tuple[int, int, int], invert: boo
     Raises:
         DataError: a file that is missing, damaged or no picture, or another number of channels.
     """
-    height, width, channels = shape
-    mode = {1: "L", 3: "RGB"}.get(channels)
-    if mode is None:
-        raise DataError(f"picture files have 1 or 3 channels, and this model needs {channels}")
-    images = np.stack([_read(path, mode, (width, height)) for path in paths])
-    images = images.reshape(-1, *shape).astype(np.float32) / 255
+    if shape[2] not in (1, 3):
+        raise DataError(f"picture files have 1 or 3 channels, and this model needs {shape[2]}")
+    images = np.stack([fitted(open_picture(path), shape, "stretch") for path in paths]).astype(np.float32) / 255
     return 1 - images if invert else images
 
 
-def _read(path: str, mode: str, size: tuple[int, int]) -> np.ndarray:
+def open_picture(file: str | pathlib.Path | BinaryIO, name: str = "") -> Image.Image:
+    """Return a picture decoded, upright, with 8 bits and no transparency: mode L where it is gray, else RGB.
+
+    Args:
+        file: a path, or an open file.
+        name: what to call it in a message, if not by its path.
+
+    Raises:
+        DataError: it is missing, damaged or no picture.
+    """
+    name = name or str(file)
     try:
-        with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(_eight_bits(file))
+        with Image.open(file) as opened:
+            picture = ImageOps.exif_transpose(_eight_bits(opened))
+            gray = _is_gray(picture)
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:  # it shows white paper
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            return np.asarray(picture.convert(mode).resize(size, Image.Resampling.BOX))
+            return picture.convert("L" if gray else "RGB")
     except FileNotFoundError as error:
-        raise DataError(f"no picture {path}") from error
+        raise DataError(f"no picture {name}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be read as a picture: {reason}") from error
+        raise DataError(f"{name} cannot be read as a picture: {reason}") from error
+
+
+def fitted(picture: Image.Image, shape: tuple[int, int, int], fit: str) -> np.ndarray:
+    """Return a picture as uint8 [H,W,C] = `shape`; gray from colour is luminance (Rec. 601).
+
+    Args:
+        picture: mode L or RGB.
+        shape: H, W, C; C is 1 or 3.
+        fit: crop: scale until it covers H x W and cut the rest off on both sides; pad: scale until it lies within and
+            put black around; stretch: scale each side by itself. A smaller picture is the mean over areas, a larger
+            one is bicubic.
+    """
+    height, width, channels = shape
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.size != (width, height):
+        scales = width / picture.width, height / picture.height
+        scale = {"crop": (max(scales),) * 2, "pad": (min(scales),) * 2, "stretch": scales}[fit]
+        size = tuple(max(1, round(side * by)) for side, by in zip(picture.size, scale, strict=True))
+        method = Image.Resampling.BOX if max(scale) <= 1 else Image.Resampling.BICUBIC
+        picture = picture.resize(size, method)
+        left, top = ((side - wanted) // 2 for side, wanted in zip(size, (width, height), strict=True))
+        picture = picture.crop((left, top, left + width, top + height))  # beyond the picture it is black
+    return np.asarray(picture).reshape(shape)
+
+
+def _is_gray(picture: Image.Image) -> bool:
+    if picture.mode == "P":
+        palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
+    return picture.mode in ("1", "L", "LA")
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

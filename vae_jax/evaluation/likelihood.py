@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -37,19 +36,6 @@ def neg_log_likelihood(
     sums = [jax.lax.map(lambda i: of_chunk(i, chunk), jnp.arange(whole))] if whole else []
     sums += [of_chunk(whole, rest)[None]] if rest else []
     return math.log(num_samples) - jax.nn.logsumexp(jnp.concatenate(sums), axis=0)
-
-
-def make_neg_log_likelihood(
-    model: Model, batch_of: Callable[..., Batch], num_samples: int, chunk: int
-) -> Callable[..., dict[str, jax.Array]]:
-    """Return the compiled (params, stats, arrays, index [B], key) -> {'nll_nats': [B]}."""
-
-    @jax.jit
-    def run(params: Tree, stats: Tree, arrays: Tree, index: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-        batch = batch_of(arrays, index, 0)
-        return {"nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)}
-
-    return run
 
 
 def active_units(codes: np.ndarray, threshold: float = 0.01) -> int:

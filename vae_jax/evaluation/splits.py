@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,13 +15,21 @@ def per_example(
 
     The last batch is filled up with example 0, so that one compiled program serves all, and cut again.
     """
-    rows = []
+    found: dict[str, np.ndarray] = {}
     for start in range(0, num_examples, batch_size):
         index = np.arange(start, start + batch_size, dtype=np.int32)
         values = function(np.where(index < num_examples, index, 0))
         count = min(batch_size, num_examples - start)
-        rows.append({name: np.asarray(value)[:count] for name, value in values.items()})
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        for name, value in values.items():
+            if start == 0:
+                found[name] = np.empty((num_examples, *value.shape[1:]), value.dtype)
+            found[name][start : start + count] = np.asarray(value)[:count]
+    return found
+
+
+def batch_for(num_examples: int, shape: tuple[int, int, int]) -> int:
+    """Return how many pictures [H,W,C] to look at at once: 64 MB of them as float32, but at most 1000."""
+    return max(1, min(num_examples, 1000, int(64e6 // (4 * math.prod(shape)))))
 
 
 def mean(values: dict[str, np.ndarray]) -> dict[str, float]:

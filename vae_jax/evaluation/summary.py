@@ -8,34 +8,32 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_jax.evaluation.baselines import Pca, independent_bernoulli
-from vae_jax.evaluation.likelihood import active_units, make_neg_log_likelihood
-from vae_jax.evaluation.splits import mean, per_example, standard_error
+from vae_jax.data.feed import Feed
+from vae_jax.evaluation.baselines import Pca, independent_bernoulli, on_frequencies
+from vae_jax.evaluation.likelihood import active_units, neg_log_likelihood
+from vae_jax.evaluation.splits import batch_for, mean, per_example, standard_error
 from vae_jax.streams import stream
-from vae_jax.types import Batch, Hypers, Model, Tree
+from vae_jax.types import Hypers, Model, Tree
 
 _SEED = 20140116  # noise of evaluation never depends on the noise of training
 _ROWS = 2000  # decoded at once: the activations of so many stay in a CPU's cache
 
 
-def make_evaluate(model: Model, batch_of: Callable[..., Batch]) -> Callable[..., dict[str, jax.Array]]:
-    """Return the compiled (params, stats, hypers, arrays, index [B]) -> metrics, every value [B]."""
-
-    @jax.jit
-    def run(params: Tree, stats: Tree, hypers: Hypers, arrays: Tree, index: jax.Array) -> dict[str, jax.Array]:
-        return model.evaluate(params, stats, batch_of(arrays, index, 0), stream(_SEED, "evaluate"), hypers)
-
-    return run
+def make_evaluate(model: Model, feed: Feed) -> Callable[..., dict[str, jax.Array]]:
+    """Return the compiled (index [B], params, stats, hypers) -> metrics, every value [B]."""
+    return feed.compiled(
+        lambda batch, params, stats, hypers: model.evaluate(params, stats, batch, stream(_SEED, "evaluate"), hypers)
+    )
 
 
-def estimate_nll(
-    model: Model, params: Tree, stats: Tree, batch_of: Callable[..., Batch], arrays: Tree, num_samples: int
-) -> dict[str, Any]:
+def estimate_nll(model: Model, params: Tree, stats: Tree, feed: Feed, num_samples: int) -> dict[str, Any]:
     """Return the mean -log p(x) of a split in nats with its standard error over the examples, and k."""
     images = max(1, min(20, _ROWS // num_samples))
-    run = make_neg_log_likelihood(model, batch_of, num_samples, max(1, _ROWS // images))
-    key = stream(_SEED, "importance samples")
-    nll = per_example(lambda index: run(params, stats, arrays, index, key), len(arrays["image"]), images)["nll_nats"]
+    chunk, key = max(1, _ROWS // images), stream(_SEED, "importance samples")
+    run = feed.compiled(
+        lambda batch, params, stats: {"": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)}
+    )
+    nll = per_example(lambda index: run(index, params, stats), feed.size, images)[""]
     return {
         "nll_nats": float(nll.mean(dtype=np.float64)),
         "nll_nats_standard_error": standard_error(nll),
@@ -48,37 +46,44 @@ def evaluate_test(
     params: Tree,
     stats: Tree,
     hypers: Hypers,
-    batch_of: Callable[..., Batch],
-    arrays: Tree,
+    feed: Feed,
     config: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return every test figure of the model; `config` is `config.evaluate`."""
-    run, size = make_evaluate(model, batch_of), len(arrays["image"])
-    values = per_example(lambda index: run(params, stats, hypers, arrays, index), size, config["batch_size"])
+    run, size = make_evaluate(model, feed), feed.size
+    values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
     results: dict[str, Any] = {"num_examples": size, **mean(values)}
     results |= {f"{name}_standard_error": standard_error(value) for name, value in values.items() if name != "loss"}
     if model.log_weights is not None:
-        encode = jax.jit(lambda params, stats, arrays, index: model.encode(params, stats, batch_of(arrays, index, 0)))
-        codes = per_example(lambda i: {"code": encode(params, stats, arrays, i)}, size, config["batch_size"])["code"]
+        encode = feed.compiled(lambda batch, params, stats: {"code": model.encode(params, stats, batch)})
+        codes = per_example(lambda index: encode(index, params, stats), size, config["batch_size"])["code"]
         results["active_units"] = active_units(codes)
-        results |= estimate_nll(model, params, stats, batch_of, arrays, config["num_importance_samples"])
+        results |= estimate_nll(model, params, stats, feed, config["num_importance_samples"])
     return results
 
 
-def evaluate_baselines(pca: Pca, train: np.ndarray, images: np.ndarray, inputs: np.ndarray) -> dict[str, Any]:
-    """Return the figures of the baselines on test pictures.
+def evaluate_baselines(pca: Pca, train: np.ndarray, feed: Feed) -> dict[str, Any]:
+    """Return the figures of the baselines on a split.
 
     Args:
         pca: fitted to `train`, as many components as the model has latents.
         train: training pictures as the model sees them, [N,H,W,C].
-        images: test pictures, what is to be reconstructed.
-        inputs: what the model is shown of them; differs from `images` where there is a corruption.
+        feed: of the split: its pictures are to be reconstructed from what the model is shown of them, which is
+            something else where there is a corruption.
     """
-    results = {
-        "pca_mse": float(np.square(pca.reconstruct(inputs) - images).mean(dtype=np.float64)),
-        "pca_components": len(pca.components),
-        "ppca_nll_density_nats": float(pca.neg_log_likelihood(images).mean()),
-    }
-    if np.isin(images, (0, 1)).all():
-        results["independent_bernoulli_nll_nats"] = float(independent_bernoulli(train, images).mean())
-    return results
+    see, on = feed.compiled(lambda batch: (batch["image"], batch["input"])), on_frequencies(train)
+
+    def figures(index: np.ndarray) -> dict[str, np.ndarray]:
+        images, inputs = map(np.asarray, see(index))
+        return {
+            "pca_mse": np.square(pca.reconstruct(inputs) - images).mean((1, 2, 3), dtype=np.float64),
+            "ppca_nll_density_nats": pca.neg_log_likelihood(images),
+            "independent_bernoulli_nll_nats": independent_bernoulli(on, images),
+            "binary": ((images == 0) | (images == 1)).all((1, 2, 3)),
+        }
+
+    found = mean(per_example(figures, feed.size, batch_for(feed.size, train.shape[1:])))
+    if found.pop("binary") < 1:
+        del found["independent_bernoulli_nll_nats"]
+    fitted = {"pca_components": len(pca.components), "pca_num_images": len(train), "pca_solver": pca.solver}
+    return found | fitted

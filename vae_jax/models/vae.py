@@ -7,7 +7,7 @@ label.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,10 @@ from vae_jax.build import build
 from vae_jax.errors import ConfigError
 from vae_jax.nn.bind import bind
 from vae_jax.prob.distributions import Normal, standard_normal
-from vae_jax.types import Batch, Draws, Model, Spec
+from vae_jax.types import Batch, Draws, Model, Spec, Values
+
+_PIXELS = {"binary": "0 and 1", "levels": "k/255", "unit": "any value in [0, 1]"}
+_MADE_BY = {"binary": "dynamic, static or threshold", "levels": "uint8"}  # data.pixels
 
 
 def make(
@@ -34,7 +37,7 @@ def make(
     """Build a VAE with q(z|x) = N(mean(x), diag(scale(x)^2)) and p(z) = N(0, I).
 
     Args:
-        spec: shape, classes and mean of the data.
+        spec: shape, classes, mean and kind of values of the data.
         latent: D, the size of z.
         encoder: a component of `nn.encoders`.
         decoder: a component of `nn.decoders`.
@@ -44,7 +47,7 @@ def make(
         condition: whether encoder and decoder see the label.
 
     Raises:
-        ConfigError: condition is asked for, but the data have no labels.
+        ConfigError: condition is asked for, but the data have no labels, or the likelihood does not take the values.
     """
     if condition and not spec.num_classes:
         raise ConfigError("model.condition=True needs labels, and the data have none")
@@ -54,6 +57,7 @@ def make(
         build("objectives", objective),
         standard_normal(latent),
     )
+    _check_support(likelihood["name"], observe.support, spec.values)
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
     class Networks(nnx.Module):
@@ -116,3 +120,12 @@ def make(
         return decode(params, stats, z, label)
 
     return Model(network.init, loss, evaluate, log_weights, encode, decode, sample)
+
+
+def _check_support(name: str, support: Values, values: Values | None) -> None:
+    kinds = get_args(Values)
+    if values is not None and kinds.index(values) > kinds.index(support):
+        raise ConfigError(
+            f"model.likelihood.name={name!r} takes pixels of {_PIXELS[support]}, and the data have {_PIXELS[values]}; "
+            f"set data.pixels to {_MADE_BY[support]}, or take another likelihood, such as gaussian_shared_scale"
+        )

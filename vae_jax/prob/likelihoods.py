@@ -2,8 +2,8 @@
 `config.model.likelihood.name`.
 
 Log-likelihoods are in nats, summed over all pixels and channels, with every constant. Bernoulli gives a probability
-mass when the pixels are 0 or 1; for pixels in between it is the expected mass of their random binarization. The others
-give densities on [0, 1] pixels: compare them with other densities only (such as pPCA's).
+mass, and takes pixels of 0 and 1 only. The others give densities on [0, 1] pixels: compare them with other densities
+only (such as pPCA's).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.prob.distributions import LOG_2PI, clipped_logit
+from vae_jax.types import Values
 
 
 class Likelihood(NamedTuple):
@@ -25,6 +26,7 @@ class Likelihood(NamedTuple):
     maps [N,H,W,C,P] come from the decoder; shared are scalar parameters of their own, the same for all pixels.
     """
 
+    support: Values  # the widest kind of pixels that it has a probability or a density for
     num_maps: int  # P
     shared: dict[str, float]  # name -> initial value
     offset: Callable[[np.ndarray], np.ndarray]  # mean picture [H,W,C] -> the first map's initial value [H,W,C]
@@ -40,7 +42,7 @@ def bernoulli() -> Likelihood:
         logits = maps[..., 0]
         return _sum_pixels(x * logits - jax.nn.softplus(logits))
 
-    return Likelihood(1, {}, clipped_logit, log_prob, lambda maps: jax.nn.sigmoid(maps[..., 0]))
+    return Likelihood("binary", 1, {}, clipped_logit, log_prob, lambda maps: jax.nn.sigmoid(maps[..., 0]))
 
 
 def gaussian(*, scale: float = 1.0) -> Likelihood:
@@ -50,7 +52,7 @@ def gaussian(*, scale: float = 1.0) -> Likelihood:
         del shared
         return _normal(x, maps[..., 0], jnp.log(scale))
 
-    return Likelihood(1, {}, _identity, log_prob, _first_map)
+    return Likelihood("unit", 1, {}, _identity, log_prob, _first_map)
 
 
 def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
@@ -62,7 +64,7 @@ def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
     def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         return _normal(x, maps[..., 0], jnp.log(min_scale + jax.nn.softplus(shared["raw_scale"])))
 
-    return Likelihood(1, {"raw_scale": _inverse_softplus(0.3)}, _identity, log_prob, _first_map)
+    return Likelihood("unit", 1, {"raw_scale": _inverse_softplus(0.3)}, _identity, log_prob, _first_map)
 
 
 def gaussian_pixel_scale(*, min_scale: float = 0.05) -> Likelihood:
@@ -75,7 +77,7 @@ def gaussian_pixel_scale(*, min_scale: float = 0.05) -> Likelihood:
         del shared
         return _normal(x, maps[..., 0], jnp.log(min_scale + jax.nn.softplus(maps[..., 1])))
 
-    return Likelihood(2, {}, _identity, log_prob, _first_map)
+    return Likelihood("unit", 2, {}, _identity, log_prob, _first_map)
 
 
 def laplace(*, scale: float = 0.1) -> Likelihood:
@@ -85,7 +87,7 @@ def laplace(*, scale: float = 0.1) -> Likelihood:
         del shared
         return _sum_pixels(-jnp.abs(x - maps[..., 0]) / scale - math.log(2 * scale))
 
-    return Likelihood(1, {}, _identity, log_prob, _first_map)
+    return Likelihood("unit", 1, {}, _identity, log_prob, _first_map)
 
 
 def _normal(x: jax.Array, loc: jax.Array, log_scale: jax.Array) -> jax.Array:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+_MAX_COLOURS = 20  # that can be told apart in a map
+
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
     """Lay out [N,H,W,C] pictures in rows of `columns`, one pixel apart on gray: [rows*(H+1)+1, ..., C]."""
@@ -50,13 +52,19 @@ def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -
 def save_latent_map(
     path: pathlib.Path, codes: np.ndarray, labels: np.ndarray | None, axes_names: Sequence[str]
 ) -> None:
-    """Plot codes [N,2], coloured by label [N] where there are labels."""
+    """Plot codes [N,2], coloured by label [N] where there are labels, and no more than there are colours."""
+    if labels is not None and labels.max() >= _MAX_COLOURS:
+        labels = None
     figure, axes = _figure()
-    points = axes.scatter(*codes.T, c=labels, s=6, cmap="tab10" if labels is not None else None)
+    points = axes.scatter(*codes.T, c=labels, s=6, cmap=_colours(labels))
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
     if labels is not None:
         axes.legend(*points.legend_elements(num=None), title="label", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
+
+
+def _colours(labels: np.ndarray | None) -> str | None:
+    return None if labels is None else "tab10" if labels.max() < 10 else "tab20"
 
 
 def _figure() -> tuple[Any, Any]:

@@ -39,5 +39,7 @@ def _aligned(rows: list[tuple[str, str]]) -> list[str]:
     return [f"{name:<{width}}  {value}".rstrip() for name, value in rows]
 
 
-def _number(value: float | int) -> str:
+def _number(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"

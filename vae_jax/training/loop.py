@@ -17,12 +17,13 @@ from vae_jax.types import TrainState, Tree
 
 
 class Program(NamedTuple):
-    """What the loop runs: compiled functions and the order of the data."""
+    """What the loop runs: compiled functions with their data."""
 
-    chunk: Callable[..., tuple[TrainState, Tree]]  # (state, indices [S,B], num_steps) -> (state, metrics [S])
-    indices: Callable[[int, int], np.ndarray]  # (start, stop) -> [stop - start, B]
+    chunk: Callable[[TrainState, int, int], tuple[TrainState, dict[str, np.ndarray]]]
+    """(state, start, stop) -> (state after the steps start..stop-1, their metrics, each [stop - start])"""
     validate: Callable[[Tree, Tree, Mapping[str, jax.Array]], dict[str, float]]  # (params, stats, hypers) -> means
     steps_per_epoch: int
+    close: Callable[[], None]  # ends the threads and processes that read ahead
 
 
 class Outlet(NamedTuple):
@@ -91,7 +92,7 @@ def fit(
     step, saved_at = int(state.step), time.monotonic()
     while step < total and not _impatient(step, best, config, per_epoch):
         stop = _next_stop(step, total, per_epoch, config)
-        state, metrics = _advance(program, state, step, stop, config, clock)
+        state, metrics = _advance(program, state, step, stop, clock)
         _check_finite(metrics, step, per_epoch, outlet)
         step = stop
         means = {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
@@ -114,16 +115,14 @@ def fit(
 
 
 def _advance(
-    program: Program, state: TrainState, start: int, stop: int, config: Mapping[str, Any], clock: Clock
+    program: Program, state: TrainState, start: int, stop: int, clock: Clock
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Run the steps start..stop-1 and return the state and their metrics, each [stop - start]."""
     logs = []
     for begin, end in pairwise([start, stop] if clock.first_step_at else [start, start + 1, stop]):
-        rows = np.zeros((config["steps_per_call"], config["batch_size"]), np.int32)
         if begin < end:
-            rows[: end - begin] = program.indices(begin, end)
-            state, metrics = program.chunk(state, rows, end - begin)
-            logs.append({name: np.asarray(values)[: end - begin] for name, values in metrics.items()})
+            state, metrics = program.chunk(state, begin, end)
+            logs.append(metrics)
             clock.count(end - begin)
     return state, {name: np.concatenate([log[name] for log in logs]) for name in logs[0]}
 

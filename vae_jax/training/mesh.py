@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -16,6 +16,10 @@ class Placement(NamedTuple):
     everywhere: NamedSharding
     steps_of_batches: NamedSharding  # [S, B, ...]
     num_devices: int
+
+    def put_steps(self, rows: Any) -> Any:
+        """Put a tree of arrays [S, B / processes, ...] on the devices, this process's share of [S, B, ...]."""
+        return jax.tree.map(lambda r: jax.make_array_from_process_local_data(self.steps_of_batches, r), rows)
 
 
 def place(num_devices: int | None = None) -> Placement:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vae_jax.training.optim import Optimizer
@@ -48,27 +49,51 @@ def make_step(model: Model, optimizer: Optimizer, *, axis_name: str | None = Non
 
 
 def make_chunk(step: Step, batch_of: Callable[[Any, jax.Array, jax.Array], Batch]) -> Callable[..., Any]:
-    """Return chunk(state, arrays, indices [S,B], num_steps) -> (state, metrics, each [S]).
+    """Return chunk(state, arrays, rows, begin, end) -> (state, metrics, each [S]).
 
-    Only the first `num_steps` rows are run. The number is traced, so one compiled loop serves chunks of any length and
-    every step runs the same machine code: results do not depend on how steps are grouped, to the bit.
+    `rows` is a tree of arrays [S,B,...], of which the steps begin..end-1 are run. These numbers are traced, so one
+    compiled loop serves chunks of any length and every step runs the same machine code: results do not depend on how
+    steps are grouped, to the bit.
 
     Args:
         step: see `make_step`.
-        batch_of: (arrays, index [B], step) -> Batch.
+        batch_of: (arrays, row, step) -> Batch.
     """
 
-    def chunk(state: TrainState, arrays: Any, indices: jax.Array, num_steps: jax.Array):
-        def run(state: TrainState, index: jax.Array):
-            return step(state, batch_of(arrays, index, state.step))
+    def chunk(state: TrainState, arrays: Any, rows: Any, begin: jax.Array, end: jax.Array):
+        def run(state: TrainState, i: jax.Array | int):
+            row = jax.tree.map(lambda values: values[i], rows)
+            return step(state, batch_of(arrays, row, state.step))
 
         def body(i, carry):
-            state, rows = carry
-            state, metrics = run(state, indices[i])
-            return state, jax.tree.map(lambda row, value: row.at[i].set(value), rows, metrics)
+            state, log = carry
+            state, metrics = run(state, i)
+            return state, jax.tree.map(lambda column, value: column.at[i].set(value), log, metrics)
 
-        shapes = jax.eval_shape(run, state, indices[0])[1]
-        rows = jax.tree.map(lambda s: jnp.zeros((len(indices), *s.shape), s.dtype), shapes)
-        return jax.lax.fori_loop(0, num_steps, body, (state, rows))
+        num_rows = len(jax.tree.leaves(rows)[0])
+        shapes = jax.eval_shape(run, state, 0)[1]
+        log = jax.tree.map(lambda s: jnp.zeros((num_rows, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(begin, end, body, (state, log))
 
     return chunk
+
+
+def run_pieces(
+    chunk: Callable[..., Any], state: TrainState, arrays: Any, pieces: Iterator[tuple[Any, int, int]]
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Run the steps of some pieces in order and return the state and the metrics, each [steps], on the host.
+
+    Args:
+        chunk: see `make_chunk`, compiled.
+        state: its buffers are given away.
+        arrays: what `chunk` takes.
+        pieces: (rows, begin, end); each is asked for while the devices are busy with the one before.
+    """
+    logs: list[tuple[dict[str, jax.Array], int, int]] = []
+    for rows, begin, end in pieces:
+        if len(logs) > 1:
+            jax.block_until_ready(logs[-2][0])  # lest pieces pile up on devices that are slower than the reading
+        state, log = chunk(state, arrays, rows, begin, end)
+        logs.append((log, begin, end))
+    parts = [{name: np.asarray(values)[begin:end] for name, values in log.items()} for log, begin, end in logs]
+    return state, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

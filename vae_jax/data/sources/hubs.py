@@ -1,0 +1,229 @@
+"""Pictures of tensorflow-datasets' catalog and of the Hugging Face hub, by their name there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vae_jax.data.cache import Place, cached
+from vae_jax.data.collection import Collection, Rules, assemble
+from vae_jax.data.dataset import Dataset
+from vae_jax.data.originals import reachable
+from vae_jax.data.pictures import open_picture
+from vae_jax.errors import DataError
+
+_VERSION = 1  # of the decoded form
+_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
+
+
+def tfds(
+    place: Place,
+    *,
+    dataset: str,
+    size: tuple | None = None,
+    fit: str = "crop",
+    channels: int | None = None,
+    on_error: str = "stop",
+    validation: float = 0.1,
+    test: float = 0.1,
+) -> Dataset:
+    """Pictures of `dataset`, a name of tensorflow-datasets such as celeb_a or shapes3d, once it is prepared.
+
+    It is looked for in --data_dir, $TFDS_DATA_DIR and ~/tensorflow_datasets, and read without TensorFlow; preparing one
+    needs TensorFlow, the extra [tfds]. A feature `label` is the label; several class features are the factors.
+
+    Args:
+        place: where to look.
+        dataset: name, or name/config.
+        size: as for `folder`, like the rest.
+        fit: crop, pad or stretch.
+        channels: 1 or 3.
+        on_error: stop or skip.
+        validation: share of the pictures, where it has no such split.
+        test: the same.
+
+    Raises:
+        DataError: it is not prepared, or has no pictures; says what to type.
+    """
+    roots = [place.data_dir, os.environ.get("TFDS_DATA_DIR"), "~/tensorflow_datasets", place.cache_dir / "tfds"]
+    folders = [pathlib.Path(root).expanduser() / dataset for root in roots if root]
+    found = next((version for folder in folders if (version := _newest(folder))), None)
+    found = found or _prepare_with_tensorflow(place, dataset, folders[0].parent if place.data_dir else None)
+    rules = Rules(size, fit, channels, on_error, validation, test)
+
+    def make() -> Dataset:
+        place.say(f"decoding {dataset}; this is done once")
+        parts, factors = _tfds_parts(found)
+        return assemble(dataset, parts, rules, f"tensorflow-datasets {dataset} {found.name}", factors)
+
+    return cached(place, _key("tfds", dataset, found.name, (found / "dataset_info.json").read_text(), rules), make)
+
+
+def huggingface(
+    place: Place,
+    *,
+    dataset: str,
+    subset: str | None = None,
+    size: tuple | None = None,
+    fit: str = "crop",
+    channels: int | None = None,
+    on_error: str = "stop",
+    validation: float = 0.1,
+    test: float = 0.1,
+) -> Dataset:
+    """Pictures of `dataset`, a name on the Hugging Face hub or a folder that its library saved.
+
+    Needs the extra [huggingface]. The first image column is read, and the first class column is the label.
+
+    Args:
+        place: not used: the library keeps its own cache.
+        dataset: name such as ylecun/mnist, or a path.
+        subset: its configuration, where it has several.
+        size: as for `folder`, like the rest.
+        fit: crop, pad or stretch.
+        channels: 1 or 3.
+        on_error: stop or skip.
+        validation: share of the pictures, where it has no such split.
+        test: the same.
+
+    Raises:
+        DataError: the library or the set is not here, or it has no pictures.
+    """
+    if importlib.util.find_spec("datasets") is None:
+        raise DataError("data 'huggingface' needs the package datasets: pip install 'vae_jax[huggingface]'")
+    tables = _load_tables(dataset, subset)
+    rules = Rules(size, fit, channels, on_error, validation, test)
+
+    def make() -> Dataset:
+        place.say(f"decoding {dataset}; this is done once")
+        parts = {_SPLITS[name]: _table_part(table, f"{dataset}, {name}") for name, table in tables.items()}
+        return assemble(dataset, parts, rules, f"Hugging Face dataset {dataset}")
+
+    identity = [(name, len(table), table._fingerprint) for name, table in tables.items()]
+    return cached(place, _key("huggingface", dataset, subset, identity, rules), make)
+
+
+def _key(hub: str, *identity: Any) -> str:
+    return f"{hub}-{hashlib.sha256(json.dumps([_VERSION, *identity]).encode()).hexdigest()[:16]}"
+
+
+def _newest(folder: pathlib.Path) -> pathlib.Path | None:
+    versions = [path.parent for path in folder.glob("*/dataset_info.json")]
+    return max(versions, key=lambda path: [int(n) if n.isdigit() else 0 for n in path.name.split(".")], default=None)
+
+
+def _prepare_with_tensorflow(place: Place, dataset: str, folder: pathlib.Path | None) -> pathlib.Path:
+    """Let tensorflow-datasets download and prepare a set as array_record, which is read without TensorFlow."""
+    folder = folder or place.cache_dir / "tfds"
+    if importlib.util.find_spec("tensorflow") is None:
+        raise DataError(
+            f"{dataset!r} of tensorflow-datasets is not prepared in --data_dir, $TFDS_DATA_DIR or "
+            "~/tensorflow_datasets; preparing it needs TensorFlow: pip install 'vae_jax[tfds]', then "
+            f"python scripts/data.py prepare tfds --config.data.dataset={dataset}"
+        )
+    import tensorflow_datasets
+
+    try:
+        builder = tensorflow_datasets.builder(dataset, data_dir=folder, file_format="array_record")
+    except (tensorflow_datasets.core.DatasetNotFoundError, ValueError) as error:
+        raise DataError(f"tensorflow-datasets knows no {dataset!r}: {str(error).splitlines()[0]}") from error
+    if not reachable("https://storage.googleapis.com"):
+        raise DataError(f"{dataset!r} of tensorflow-datasets is not prepared, and there is no network to download it")
+    place.say(f"tensorflow-datasets prepares {dataset} in {folder}")
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_path)
+
+
+def _tfds_parts(folder: pathlib.Path) -> tuple[dict[str, Collection], dict[str, int]]:
+    """Return the collections by split, and the factors with their numbers of values."""
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(folder)
+    # Sorted, because they come in another order in every process.
+    features, kinds = dict(sorted(builder.info.features.items())), tensorflow_datasets.features
+    image = next((name for name, kind in features.items() if isinstance(kind, kinds.Image)), None)
+    image = image or next((name for name, kind in features.items() if _is_picture(kind)), None)
+    if image is None:
+        raise DataError(f"{folder} holds no pictures, only: {', '.join(features)}")
+    classes = {name: kind for name, kind in features.items() if isinstance(kind, kinds.ClassLabel)}
+    label = "label" if "label" in classes else next(iter(classes)) if len(classes) == 1 else None
+    factors = {name: kind.num_classes for name, kind in classes.items() if name != label}
+    raw = {image: tensorflow_datasets.decode.SkipDecoding()} if isinstance(features[image], kinds.Image) else None
+    parts = {}
+    for name in builder.info.splits:
+        if name in _SPLITS:
+            try:
+                records = builder.as_data_source(name, decoders=raw)
+            except NotImplementedError as error:
+                raise DataError(
+                    f"{folder} is prepared as TFRecord, which only TensorFlow reads; prepare it again with "
+                    "file_format='array_record'"
+                ) from error
+            rows = [{key: record[key] for key in classes} for record in (records[i] for i in range(len(records)))]
+            names = [f"{folder.parent.name}, {name} record {i}" for i in range(len(rows))]
+            values = np.array([[row[key] for key in factors] for row in rows], np.int32) if factors else None
+            labels = [classes[label].int2str(row[label]) for row in rows] if label else None
+            parts[_SPLITS[name]] = Collection(names, _loader(records, image, names), labels, values)
+    if "train" not in parts:
+        raise DataError(f"{folder} has no split 'train', only: {', '.join(builder.info.splits)}")
+    return parts, factors
+
+
+def _is_picture(feature: Any) -> bool:
+    shape = getattr(feature, "shape", ())
+    return len(shape) == 3 and shape[-1] in (1, 3) and feature.np_dtype == np.uint8
+
+
+def _loader(records: Sequence[Any], image: str, names: Sequence[str]) -> Callable[[int], Image.Image]:
+    def load(i: int) -> Image.Image:
+        value = records[i][image]
+        if isinstance(value, bytes):
+            return open_picture(io.BytesIO(value), names[i])
+        return Image.fromarray(value[..., 0] if value.shape[-1] == 1 else value)
+
+    return load
+
+
+def _load_tables(dataset: str, subset: str | None) -> dict[str, Any]:
+    if not pathlib.Path(dataset).exists() and not reachable("https://huggingface.co"):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # use what its cache holds, at once
+    import datasets
+
+    datasets.disable_progress_bars()
+    saved = any((pathlib.Path(dataset) / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        found = datasets.load_from_disk(dataset) if saved else datasets.load_dataset(dataset, subset)
+    except Exception as error:  # the library raises many kinds, from its own to those of the network
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"Hugging Face dataset {dataset!r} cannot be loaded: {reason}") from error
+    tables = dict(found) if isinstance(found, dict) else {"train": found}
+    tables = {name: table for name, table in tables.items() if name in _SPLITS}
+    if "train" not in tables:
+        raise DataError(f"Hugging Face dataset {dataset!r} has no split 'train', only: {', '.join(found)}")
+    return tables
+
+
+def _table_part(table: Any, where: str) -> Collection:
+    import datasets
+
+    image = next((name for name, kind in table.features.items() if isinstance(kind, datasets.Image)), None)
+    label = next((name for name, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    if image is None:
+        raise DataError(f"{where} has no column of images, only: {', '.join(table.features)}")
+    files = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    names = [f"{where} row {i}" for i in range(len(files))]
+
+    def load(i: int) -> Image.Image:
+        cell = files[i][image]
+        return open_picture(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"], names[i])
+
+    return Collection(names, load, [table.features[label].int2str(n) for n in table[label]] if label else None)
