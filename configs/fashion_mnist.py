@@ -17,7 +17,7 @@ def get_config(arg=""):
     config.train.epochs = 30
     config.train.eval_every_epochs = 5
     if apply_variant(config, arg, _VARIANTS, default="vae"):
-        config.train.epochs = config.train.eval_every_epochs = 1
+        config.train.epochs = config.train.eval_every_epochs = 2
         config.evaluate.num_importance_samples = 10
     return config
 

@@ -24,7 +24,7 @@ def get_config(arg=""):
     config.train.eval_every_epochs = 5
     config.schedule.name = "warmup_cosine"
     if apply_variant(config, arg, _VARIANTS, default="vae"):
-        config.train.epochs = config.train.eval_every_epochs = 1
+        config.train.epochs = config.train.eval_every_epochs = 2
         config.evaluate.num_importance_samples = 2
     return config
 

@@ -15,7 +15,7 @@ def get_config(arg=""):
     config.model.latent = 20
     config.model.encoder.hidden = (500,)
     if apply_variant(config, arg, _VARIANTS, default="static"):
-        config.train.epochs = 1
+        config.train.epochs = config.train.eval_every_epochs = 2
         config.evaluate.num_importance_samples = 10
     return config
 

@@ -50,7 +50,7 @@ def _draw(dataset, out):
     for split in dataset.splits:
         path = out / f"{dataset.name.replace('/', '-')}-{split}.png"
         try:
-            save_grid(path, dataset.some_pictures(split, 100), columns=10)
+            save_grid(path, dataset.pictures(split, 100)[0], columns=10)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
         print(f"{split}: {path}")

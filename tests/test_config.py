@@ -247,3 +247,8 @@ def test_checking_a_config_and_loading_data_import_no_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("variant", all_variants())
+def test_every_variant_has_a_run_of_seconds(variant):
+    assert load(f"{variant},runlocal").train.epochs <= load(variant).train.epochs

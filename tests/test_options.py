@@ -6,6 +6,7 @@ import pytest
 
 from tests.variants import all_variants, load
 from vae_jax.config import flatten
+from vae_jax.config_rules import SOURCE_FIELDS
 from vae_jax.data.load import load_dataset
 from vae_jax.parts import put_together
 from vae_jax.training.fingerprint import state_sha256
@@ -50,7 +51,10 @@ FIELDS = {
 }
 # Fields that by design do not reach the state of training; each is held by a test of its own, named here.
 ELSEWHERE = {
-    "data.name": "tests/data/test_sources.py",
+    "data.name": "tests/data/sources/",
+    **{f"data.{field}": "tests/data/sources/test_own.py" for field in SOURCE_FIELDS - {"dataset", "subset"}},
+    "data.dataset": "tests/data/sources/test_hubs.py",
+    "data.subset": "tests/data/sources/test_published.py",
     "data.memory_mb": "tests/data/test_stream.py",
     "data.workers": "tests/data/test_stream.py",
     "model.name": "tests/models/test_conformance.py",

@@ -61,16 +61,10 @@ class Dataset(NamedTuple):
         return {name: len(split.images) for name, split in self.splits.items()}
 
     def pictures(self, split: str, limit: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return at most `limit` evenly spaced images of a split as float32 in [0, 1], and their labels."""
+        """Return at most `limit` evenly spaced pictures of a split as float32 in [0, 1], and their labels."""
         images, labels, _ = self.splits[split]
         index = evenly_spaced(len(images), limit)
         return images[index] / np.float32(self.levels), None if labels is None else labels[index]
-
-    def some_pictures(self, split: str, count: int) -> np.ndarray:
-        """Return at most `count` evenly spaced pictures of a split, as `pictures` does."""
-        images = self.splits[split].images
-        index = np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)
-        return images[index] / np.float32(self.levels)
 
 
 def checked(dataset: Dataset) -> Dataset:
