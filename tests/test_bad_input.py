@@ -232,6 +232,7 @@ CASES = {
 def run(world, command):
     script, *flags = command.format(w=world).split(" ")
     env = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    env["VAE_JAX_CACHE_DIR"] = f"{world.parent}/empty cache"
     env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing is to be downloaded
     command = [sys.executable, ROOT / "scripts" / script, *flags]
     return subprocess.run(command, cwd=world, env=env, capture_output=True, text=True, timeout=120)

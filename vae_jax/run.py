@@ -137,5 +137,7 @@ def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, s
         "sizes": dataset.sizes,
         "shape": list(dataset.shape),
         "num_classes": dataset.num_classes,
+        "factors": dict(dataset.factors),
+        "skipped": list(dataset.skipped),
     }
     write_json(folder / "manifest.json", manifest.make_manifest(config, data))

@@ -10,7 +10,7 @@ from vae_jax.errors import ConfigError
 from vae_jax.trained import make_model
 from vae_jax.types import Spec
 
-LEVELS = {"digits": 16, "binarized_mnist": 1}  # stored value of white; of all others 255
+LEVELS = {"digits": 16, "binarized_mnist": 1, "sprites": 1}  # stored value of white; of all others 255
 
 
 def model_of(likelihood, values):
