@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae_jax.data.sources import digits
+from vae_jax.data.sources.embedded import digits
 
 
 def script(root, name, *flags, cwd=None):
