@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.variants import load
-from vae_jax.data.sources import digits
+from vae_jax.data.sources.embedded import digits
 from vae_jax.evaluation.baselines import fit_pca
 from vae_jax.evaluation.likelihood import neg_log_likelihood
 from vae_jax.trained import make_model
@@ -59,7 +59,7 @@ def ppca_params(model, pca, shift=0.0):
     """Return the VAE's parameters at the optimum of Lucas et al. (2019), its posterior mean moved by `shift`."""
     params, stats = model.init(jax.random.key(0))
     variance = pca.noise_variance
-    eigenvalues = pca.fitted.explained_variance_
+    eigenvalues = pca.variances
     weights = pca.components.T * np.sqrt(eigenvalues - variance)  # [P,D]
     m = weights.T @ weights + variance * np.eye(LATENT)
     to_loc = weights @ np.linalg.inv(m)
