@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.data.test = unset(float)
     config.data.pixels = "unit"  # a function of vae_jax/data/pixels.py: unit, uint8, threshold, static, dynamic
     config.data.seed = 0  # order of the batches, and what is drawn for pixels and corruptions
-    config.data.memory_mb = 1024.0  # sets up to this size (as uint8) live on the devices; larger ones are streamed
+    config.data.memory_mb = 1024.0  # sets up to this size, as stored, live on the devices; larger ones are streamed
     config.data.workers = 0  # processes that read ahead for a streamed set; 0 for threads
     config.data.corruption = ConfigDict()  # what the encoder sees instead of the picture (vae_jax/data/corruptions.py)
     config.data.corruption.name = unset(str)
@@ -121,6 +121,17 @@ def set_vae(config: ConfigDict, likelihood: str = "bernoulli") -> ConfigDict:
     config.hypers.beta = 1.0
     config.hypers.kl_warmup_epochs = 0.0
     return config
+
+
+def set_gray_vae(config: ConfigDict) -> ConfigDict:
+    """Make the model a VAE of pixels between 0 and 1, whose likelihood is a density: Gaussian, one learned scale."""
+    return set_vae(config, "gaussian_shared_scale")
+
+
+def shorten(config: ConfigDict) -> None:
+    """Make it a run of seconds."""
+    config.train.epochs = config.train.eval_every_epochs = 2
+    config.evaluate.num_importance_samples = 10
 
 
 def set_autoencoder(config: ConfigDict, distance: str = "mse") -> ConfigDict:

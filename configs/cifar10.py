@@ -5,7 +5,7 @@ instead give --config.data.name=cifar10. `get_config(arg)`: variant=vae | autoen
 of seconds.
 """
 
-from base import apply_variant, set_autoencoder, set_vae
+from base import apply_variant, set_autoencoder, set_gray_vae, shorten
 from base import get_config as get_base
 
 
@@ -19,18 +19,8 @@ def get_config(arg=""):
     config.train.epochs = 20
     config.train.eval_every_epochs = 5
     if apply_variant(config, arg, _VARIANTS, default="vae"):
-        config.train.epochs = config.train.eval_every_epochs = 2
-        config.evaluate.num_importance_samples = 2
+        shorten(config)
     return config
-
-
-def _vae(config):
-    """Gaussian with one learned scale."""
-    set_vae(config, "gaussian_shared_scale")
-
-
-def _autoencoder(config):
-    set_autoencoder(config)
 
 
 def _colorize(config):
@@ -39,4 +29,4 @@ def _colorize(config):
     config.data.corruption.name = "gray"
 
 
-_VARIANTS = {"vae": _vae, "autoencoder": _autoencoder, "colorize": _colorize}
+_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder, "colorize": _colorize}

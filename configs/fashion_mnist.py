@@ -3,7 +3,7 @@
 `get_config(arg)`: variant=vae | autoencoder, and runlocal for a run of seconds.
 """
 
-from base import apply_variant, set_autoencoder, set_vae
+from base import apply_variant, set_autoencoder, set_gray_vae, shorten
 from base import get_config as get_base
 
 
@@ -17,18 +17,8 @@ def get_config(arg=""):
     config.train.epochs = 30
     config.train.eval_every_epochs = 5
     if apply_variant(config, arg, _VARIANTS, default="vae"):
-        config.train.epochs = config.train.eval_every_epochs = 2
-        config.evaluate.num_importance_samples = 10
+        shorten(config)
     return config
 
 
-def _vae(config):
-    """Clothes are shades of gray, so their likelihood is a density: Gaussian with one learned scale."""
-    set_vae(config, "gaussian_shared_scale")
-
-
-def _autoencoder(config):
-    set_autoencoder(config)
-
-
-_VARIANTS = {"vae": _vae, "autoencoder": _autoencoder}
+_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder}

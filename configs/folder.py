@@ -5,7 +5,7 @@
 cannot be read.
 """
 
-from base import apply_variant, set_autoencoder, set_vae
+from base import apply_variant, set_autoencoder, set_gray_vae, shorten
 from base import get_config as get_base
 
 
@@ -24,18 +24,8 @@ def get_config(arg=""):
     config.train.eval_every_epochs = 5
     config.schedule.name = "warmup_cosine"
     if apply_variant(config, arg, _VARIANTS, default="vae"):
-        config.train.epochs = config.train.eval_every_epochs = 2
-        config.evaluate.num_importance_samples = 2
+        shorten(config)
     return config
 
 
-def _vae(config):
-    """Gaussian with one learned scale."""
-    set_vae(config, "gaussian_shared_scale")
-
-
-def _autoencoder(config):
-    set_autoencoder(config)
-
-
-_VARIANTS = {"vae": _vae, "autoencoder": _autoencoder}
+_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder}

@@ -4,7 +4,7 @@
 seconds. All but static run as well with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
 """
 
-from base import apply_variant, set_autoencoder, set_vae
+from base import apply_variant, set_autoencoder, set_vae, shorten
 from base import get_config as get_base
 
 
@@ -15,8 +15,7 @@ def get_config(arg=""):
     config.model.latent = 20
     config.model.encoder.hidden = (500,)
     if apply_variant(config, arg, _VARIANTS, default="static"):
-        config.train.epochs = config.train.eval_every_epochs = 2
-        config.evaluate.num_importance_samples = 10
+        shorten(config)
     return config
 
 

@@ -201,13 +201,10 @@ def _parse(text: str, kind: type, where: str) -> Any:
 def _fill_source(data: Mapping[str, Any]) -> dict[str, Any]:
     """Complete the fields of the source that `data.name` names; the others of `config.data` are for all sources."""
     name = data["name"]
-    if name not in build.components("data.sources"):
-        try:
-            build.component("data.sources", name, "data.name")
-        except ConfigError as error:
-            raise ConfigError(
-                f"{error}; other sets of tensorflow-datasets: data.name=tfds, data.dataset={name}"
-            ) from error
+    try:
+        build.component("data.sources", name, "data.name")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; other sets of tensorflow-datasets: data.name=tfds, data.dataset={name}") from error
     for_all = {k: v for k, v in data.items() if k not in SOURCE_FIELDS}
     return for_all | build.fill("data.sources", {k: data[k] for k in data if k in SOURCE_FIELDS or k == "name"}, "data")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae_jax.data.pictures import FITS, fitted, open_picture, read_pictures
+from vae_jax.data.pictures import fitted, open_picture, read_pictures
 from vae_jax.errors import DataError
 
 RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17  # 0, 17, ... 255
@@ -104,6 +104,9 @@ def test_a_truncated_picture_is_refused(save, tmp_path, format_name):
 @pytest.mark.parametrize("channels", [2, 4])
 def test_only_one_or_three_channels(save, channels):
     assert f"this model needs {channels}" in refusal(save(Image.fromarray(RAMP)), (4, 4, channels))
+
+
+FITS = "crop", "pad", "stretch"
 
 
 def fit(array, shape, how):

@@ -71,7 +71,7 @@ def cached(place: Place, key: str, make: Callable[[], Dataset]) -> Dataset:
     found = _open(folder, place)
     if found is not None:
         return found
-    with locked(folder, place):
+    with _locked(folder, place):
         found = _open(folder, place)  # another process may have been quicker
         if found is None:
             _store(folder, make())
@@ -82,7 +82,7 @@ def cached(place: Place, key: str, make: Callable[[], Dataset]) -> Dataset:
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
+def _locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
     """Hold a folder of the cache, which need not exist yet, against other processes; waits for them.
 
     Raises:

@@ -71,11 +71,11 @@ def read_cifar(path: pathlib.Path) -> dict[str, Split]:
     return splits
 
 
-def read_omniglot(paths: list[pathlib.Path], side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+def read_omniglot(paths: list[pathlib.Path], side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Decode archives of alphabet/character/picture; a picture that stands in two of them counts once.
 
     Returns images [N,side,side,1], ink 255 on 0, each value the mean over its area of the 105x105 strokes; the number
-    of the character [N]; the drawer 1..20 of each picture [N]; and the names of the characters.
+    of the character [N], in the order of alphabet/character; and the drawer 1..20 of each picture [N].
 
     Raises:
         DataError: an archive is damaged or has no such pictures.
@@ -97,7 +97,7 @@ def read_omniglot(paths: list[pathlib.Path], side: int) -> tuple[np.ndarray, np.
     images = np.stack([_ink(pictures[key], side) for key in keys])
     labels = np.array([number[f"{alphabet}/{character}"] for alphabet, character, _ in keys], np.int32)
     drawers = np.array([int(pathlib.PurePath(file).stem.split("_")[1]) for *_, file in keys])
-    return images, labels, drawers, names
+    return images, labels, drawers
 
 
 def _ink(png: bytes, side: int) -> np.ndarray:

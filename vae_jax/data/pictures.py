@@ -11,7 +11,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vae_jax.errors import DataError
 
-FITS = ("crop", "pad", "stretch")
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
 )  # of files that are taken for pictures in a folder

@@ -69,7 +69,7 @@ def omniglot28(place: Place, *, subset: str = "full") -> Dataset:
         raise ConfigError(f"data.subset={subset!r} is not allowed: expected {' or '.join(classes)}")
 
     def decode(files: Files) -> dict[str, Split]:
-        images, labels, drawers, _ = read_omniglot(files, 28)
+        images, labels, drawers = read_omniglot(files, 28)
         parts = {"train": drawers < 15, "validation": drawers == 15, "test": drawers > 15}
         return {name: Split(images[part], labels[part]) for name, part in parts.items()}
 
