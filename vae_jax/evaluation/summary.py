@@ -31,9 +31,11 @@ def estimate_nll(model: Model, params: Tree, stats: Tree, feed: Feed, num_sample
     images = max(1, min(20, _ROWS // num_samples))
     chunk, key = max(1, _ROWS // images), stream(_SEED, "importance samples")
     run = feed.compiled(
-        lambda batch, params, stats: {"": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)}
+        lambda batch, params, stats: {
+            "nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
+        }
     )
-    nll = per_example(lambda index: run(index, params, stats), feed.size, images)[""]
+    nll = per_example(lambda index: run(index, params, stats), feed.size, images)["nll_nats"]
     return {
         "nll_nats": float(nll.mean(dtype=np.float64)),
         "nll_nats_standard_error": standard_error(nll),
