@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from vae_jax.data.cache import Place, cached
 from vae_jax.data.dataset import SPLITS, Dataset, Split
 from vae_jax.data.pictures import fitted
 from vae_jax.data.splitting import stratified_parts
 from vae_jax.errors import DataError
+
+_VERSION = 1  # of the decoded form: to be raised when pictures are decoded, split or fitted in another way
 
 
 class Collection(NamedTuple):
@@ -65,6 +70,24 @@ class Decoded:
 
     def _one(self, i: int) -> np.ndarray:
         return fitted(self.collection.load(i), self.shape[1:], self.fit)
+
+
+def decode_once(place: Place, name: str, identity: Sequence[Any], make: Callable[[], Dataset]) -> Dataset:
+    """Return the set that `make()` assembles, decoded, from the cache if the same was decoded before.
+
+    Args:
+        place: where it is kept.
+        name: what to call it in a message.
+        identity: the source, and all that decides what is decoded, to be written as JSON.
+        make: see `assemble`.
+    """
+
+    def announced() -> Dataset:
+        place.say(f"decoding {name}; this is done once")
+        return make()
+
+    digest = hashlib.sha256(json.dumps([_VERSION, *identity], default=list).encode()).hexdigest()
+    return cached(place, f"{identity[0]}-{digest[:16]}", announced)
 
 
 def assemble(

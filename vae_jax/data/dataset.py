@@ -119,9 +119,8 @@ def _check_labels(labels: np.ndarray, count: int, num_classes: int, where: str) 
 
 
 def _check_range(images: np.ndarray, levels: int, where: str) -> None:
-    if (
-        images.dtype == np.uint8
-    ):  # of 255 levels none can be too large; lazy pictures are checked by those who make them
+    if images.dtype == np.uint8:
+        # Of 255 levels none can be too large; lazy pictures are checked by those who make them.
         if levels < 255 and isinstance(images, np.ndarray) and int(images.max()) > levels:
             raise DataError(f"{where}: largest value {int(images.max())}, expected at most {levels}")
         return

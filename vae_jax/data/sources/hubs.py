@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import io
-import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -14,14 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vae_jax.data.cache import Place, cached
-from vae_jax.data.collection import Collection, Rules, assemble
+from vae_jax.data.cache import Place
+from vae_jax.data.collection import Collection, Rules, assemble, decode_once
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.originals import reachable
 from vae_jax.data.pictures import open_picture
 from vae_jax.errors import DataError
 
-_VERSION = 1  # of the decoded form
 _SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
 
 
@@ -61,11 +58,11 @@ def tfds(
     rules = Rules(size, fit, channels, on_error, validation, test)
 
     def make() -> Dataset:
-        place.say(f"decoding {dataset}; this is done once")
         parts, factors = _tfds_parts(found)
         return assemble(dataset, parts, rules, f"tensorflow-datasets {dataset} {found.name}", factors)
 
-    return cached(place, _key("tfds", dataset, found.name, (found / "dataset_info.json").read_text(), rules), make)
+    identity = ["tfds", dataset, found.name, (found / "dataset_info.json").read_text(), rules]
+    return decode_once(place, dataset, identity, make)
 
 
 def huggingface(
@@ -104,16 +101,11 @@ def huggingface(
     rules = Rules(size, fit, channels, on_error, validation, test)
 
     def make() -> Dataset:
-        place.say(f"decoding {dataset}; this is done once")
         parts = {_SPLITS[name]: _table_part(table, f"{dataset}, {name}") for name, table in tables.items()}
         return assemble(dataset, parts, rules, f"Hugging Face dataset {dataset}")
 
-    identity = [(name, len(table), table._fingerprint) for name, table in tables.items()]
-    return cached(place, _key("huggingface", dataset, subset, identity, rules), make)
-
-
-def _key(hub: str, *identity: Any) -> str:
-    return f"{hub}-{hashlib.sha256(json.dumps([_VERSION, *identity]).encode()).hexdigest()[:16]}"
+    versions = [(name, len(table), table._fingerprint) for name, table in tables.items()]
+    return decode_once(place, dataset, ["huggingface", dataset, subset, versions, rules], make)
 
 
 def _newest(folder: pathlib.Path) -> pathlib.Path | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import pathlib
 import zipfile
 
 import numpy as np
 
-from vae_jax.data.cache import Place, cached
-from vae_jax.data.collection import Collection, Rules, assemble
+from vae_jax.data.cache import Place
+from vae_jax.data.collection import Collection, Rules, assemble, decode_once
 from vae_jax.data.dataset import SPLITS, Dataset, Split
 from vae_jax.data.pictures import SUFFIXES, open_picture
 from vae_jax.data.splitting import stratified_parts
 from vae_jax.errors import DataError
 
-_VERSION = 1  # of the decoded form: to be raised when pictures are decoded or split in another way
 _SPLIT_NAMES = {"valid": "validation", "val": "validation", "dev": "validation", "training": "train"}
 
 
@@ -49,13 +46,12 @@ def folder(
     files = _files(root)
     rules = Rules(size, fit, channels, on_error, validation, test)
     stats = [(f"{file.relative_to(root)}", file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    identity = json.dumps([_VERSION, str(root.resolve()), rules, stats], default=list)
 
     def make() -> Dataset:
-        place.say(f"decoding {len(files)} pictures of {root}; this is done once")
         return assemble("folder", _parts(root, files), rules, f"pictures of the folder {root.resolve().name}")
 
-    return cached(place, f"folder-{hashlib.sha256(identity.encode()).hexdigest()[:16]}", make)
+    name = f"{len(files)} pictures of {root}"
+    return decode_once(place, name, ["folder", str(root.resolve()), rules, stats], make)
 
 
 def npz(place: Place, *, validation: float = 0.1, test: float = 0.1) -> Dataset:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vae_jax.data import builders
 from vae_jax.data.cache import Place, cached
-from vae_jax.data.dataset import Dataset, Split
+from vae_jax.data.dataset import SPLITS, Dataset, Split
 from vae_jax.data.formats import read_amat, read_cifar, read_dsprites, read_idx, read_omniglot
 from vae_jax.data.originals import locate, originals_of
 from vae_jax.data.splitting import random_parts
@@ -45,7 +45,7 @@ def binarized_mnist(place: Place) -> Dataset:
 
     def decode(files: Files) -> dict[str, Split]:
         parts = (Split(read_amat(path, 28)) for path in files)
-        return dict(zip(("train", "validation", "test"), parts, strict=True))
+        return dict(zip(SPLITS, parts, strict=True))
 
     return _published(place, "binarized_mnist", decode, "static binarized MNIST, the published splits", levels=1)
 
@@ -136,12 +136,10 @@ def _published(
     def make() -> Dataset:
         splits = _from_tfds(place, name, decode, origin, num_classes)
         if last:
-            train = splits["train"]
-            splits["train"], splits["validation"] = (
-                Split(*(c[:-last] for c in train[:2])),
-                Split(*(c[-last:] for c in train[:2])),
-            )
-        ordered = {split: splits[split] for split in ("train", "validation", "test")}
+            images, labels, _ = splits["train"]
+            splits["train"] = Split(images[:-last], labels[:-last])
+            splits["validation"] = Split(images[-last:], labels[-last:])
+        ordered = {split: splits[split] for split in SPLITS}
         whole = f"{origin}; validation is the last {last} of train" if last else origin
         return Dataset(name, ordered, levels, num_classes, whole, factors or {})
 
