@@ -13,7 +13,7 @@ from vae_jax.training.folder import read_config, write_json
 
 def main(argv):
     flags = cli.parser(__doc__)
-    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
+    cli.add_workdir(flags)
     flags.add_argument("--split", default="test", choices=("train", "validation", "test"))
     flags.add_argument("--num_samples", type=int, default=5000, help="importance samples k per example (default: 5000)")
     flags.add_argument("--num_images", type=int, help="evaluate the first so many examples only (default: all)")

@@ -14,7 +14,7 @@ from vae_jax.training.folder import read_manifest
 def main(argv):
     flags = cli.parser(__doc__)
     flags.add_argument("pictures", nargs="+", help="image files")
-    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
+    cli.add_workdir(flags)
     flags.add_argument("--label", type=int, help="what the pictures show, for a conditional model")
     flags.add_argument("--invert", action="store_true", help="swap black and white first")
     name = "reconstructions.png"

@@ -13,7 +13,7 @@ from vae_jax.errors import ConfigError
 
 def main(argv):
     flags = cli.parser(__doc__)
-    flags.add_argument("--workdir", type=cli.path, required=True, help="run folder")
+    cli.add_workdir(flags)
     flags.add_argument("--num", type=int, default=64, help="how many (default: 64)")
     flags.add_argument("--label", type=int, help="what to draw, for a conditional model")
     flags.add_argument("--temperature", type=float, default=1.0, help="standard deviation of z (default: 1)")

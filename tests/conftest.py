@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import functools
 import pathlib
 import shutil
 import tempfile
@@ -41,6 +42,22 @@ def data_dir() -> pathlib.Path:
     if not folder or not pathlib.Path(folder).is_dir():
         pytest.skip("needs the original data files: set VAE_JAX_DATA_DIR")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def saved_run(tmp_path_factory):
+    """Return (config spec, **overrides) -> the folder of a run of it, trained once per session; never write a config
+    of another run into it. Overrides are written a__b=value for a.b."""
+    from tests.variants import load
+    from vae_jax import run
+
+    @functools.cache
+    def folder(spec, data_dir=None, **overrides):
+        path = tmp_path_factory.mktemp("saved")
+        run.train(load(spec, **overrides), path, data_dir)
+        return path
+
+    return folder
 
 
 @pytest.fixture

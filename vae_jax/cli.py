@@ -46,6 +46,11 @@ def add_data_dir(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--data_dir", type=path, default=default, help=DATA_DIR_HELP)
 
 
+def add_workdir(flags: argparse.ArgumentParser) -> None:
+    """Add --workdir, the folder of a run that exists."""
+    flags.add_argument("--workdir", type=path, required=True, help="run folder")
+
+
 def path(text: str) -> pathlib.Path:
     """Return the path that a flag gives; `~` is the home directory."""
     if not text:

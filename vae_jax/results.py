@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, sha256
-from vae_jax.data.feed import Feed, make_feed
-from vae_jax.data.order import evenly_spaced, steps_per_epoch
+from vae_jax.data.feed import make_feed
+from vae_jax.data.order import steps_per_epoch
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
 from vae_jax.evaluation.conditional import conditional_accuracy
-from vae_jax.evaluation.splits import batch_for, per_example
+from vae_jax.evaluation.splits import seen
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
 from vae_jax.parts import Parts
 from vae_jax.pictures import save_pictures
@@ -56,16 +56,10 @@ def check_data(begun: Mapping[str, Any], found: str) -> None:
         raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
 
 
-def _seen(feed: Feed, shape: tuple[int, int, int], limit: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return at most `limit` evenly spaced examples of a split as the model sees them: these fields of the batch."""
-    see, chosen = feed.compiled(lambda batch: {name: batch[name] for name in names}), evenly_spaced(feed.size, limit)
-    return per_example(lambda index: see(chosen[index]), len(chosen), batch_for(len(chosen), shape))
-
-
 def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
     """Return the figures of the test split, the baselines', and the fitted baseline."""
     shape, feeds = dataset.shape, parts.feeds
-    train = _seen(feeds["train"], shape, num_fitted(feeds["train"].size, shape), ("image",))["image"]
+    train = seen(feeds["train"], shape, num_fitted(feeds["train"].size, shape), ("image",))["image"]
     pca = fit_pca(train, config["model"]["latent"])
     best, hypers = tree["best"], tree["state"]["hypers"]
     figures = evaluate_test(parts.model, best["params"], best["stats"], hypers, feeds["test"], config["evaluate"])
@@ -83,5 +77,5 @@ def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: 
     trained = Trained(config, parts.spec, parts.model, tree["best"]["params"], tree["best"]["stats"])
     unit = "" if parts.model.log_weights is None else " nats"
     rows = read_rows(folder / "metrics.jsonl")
-    test = _seen(parts.feeds["test"], parts.spec.shape, 2000, ("image", "input", "label"))
+    test = seen(parts.feeds["test"], parts.spec.shape, 2000, ("image", "input", "label"))
     return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)

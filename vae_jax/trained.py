@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,10 +13,14 @@ import numpy as np
 from vae_jax.build import build
 from vae_jax.data.feed import make_batch_of
 from vae_jax.errors import ConfigError, DataError
+from vae_jax.evaluation.likelihood import neg_log_likelihood
+from vae_jax.evaluation.splits import batch_for, per_example
+from vae_jax.evaluation.summary import SEED, importance_batches
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
 from vae_jax.training.folder import read_config, read_manifest
-from vae_jax.types import Model, Spec, Tree
+from vae_jax.training.optim import make_hypers
+from vae_jax.types import Batch, Hypers, Model, Spec, Tree
 
 
 class Trained(NamedTuple):
@@ -35,12 +39,12 @@ class Trained(NamedTuple):
 
     def encode(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the codes [N,D] of pictures [N,H,W,C] in [0, 1], as they are: no corruption is added."""
-        return np.asarray(jax.jit(self.model.encode)(self.params, self.stats, self._batch(images, labels)))
+        return self.of_batches(_encode, self.model, self._rows(images, labels))
 
     def decode(self, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] of codes [N,D]."""
-        label = self._labels(labels, len(codes))
-        return np.asarray(jax.jit(self.model.decode)(self.params, self.stats, jnp.asarray(codes), label))
+        fields = {"code": np.asarray(codes, np.float32), "label": self._labels(labels, len(codes))}
+        return self.of_batches(_decode, self.model, fields)
 
     def reconstruct(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return decode(encode(images))."""
@@ -67,20 +71,90 @@ class Trained(NamedTuple):
         stored = {"image": jnp.asarray(images), "label": jnp.zeros_like(index), "index": index}
         return np.asarray(make_batch_of(config, "test", 1)(stored, 0)["input"])
 
-    def _labels(self, labels: np.ndarray | None, num: int) -> jax.Array:
+    def evaluate(self, images: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return what the model measures of each picture, every value [N]: the -ELBO, say, or the squared error.
+
+        The noise of picture i is that of example i of a split, so test pictures in order give the figures of a run.
+        """
+        key, hypers = stream(SEED, "evaluate"), make_hypers(self.config["hypers"], 1)
+        return self.of_batches(_evaluate, self.model, self._rows(images, labels), key, hypers)
+
+    def neg_log_likelihood(
+        self, images: np.ndarray, labels: np.ndarray | None = None, num_samples: int = 100
+    ) -> np.ndarray:
+        """Return the importance-weighted -log p(x) of each picture with `num_samples` samples, [N], in nats.
+
+        Raises:
+            ConfigError: the model has no likelihood.
+        """
+        if self.model.log_weights is None:
+            raise ConfigError(f"an {self.config['model']['name']} has no likelihood; train a vae")
+        size, chunk = importance_batches(num_samples)
+        key, settings = stream(SEED, "importance samples"), (self.model, num_samples, chunk)
+        return self.of_batches(_neg_log_likelihood, settings, self._rows(images, labels), key, size=size)
+
+    def of_batches(
+        self,
+        function: Callable[..., Tree],
+        static: Any,
+        fields: Mapping[str, np.ndarray],
+        *args: Any,
+        size: int | None = None,
+    ) -> Any:
+        """Return function(static, params, stats, batch, *args) of all rows of `fields`, computed batch by batch.
+
+        Args:
+            function: of a module, so that it is compiled once; its values have a leading axis of the batch.
+            static: hashable; what the compiled program depends on, such as the model.
+            fields: what a batch holds, each [N, ...].
+            args: arrays that are the same for all batches.
+            size: rows in a batch; None for as many as suit the size of the pictures.
+        """
+        count = len(next(iter(fields.values())))
+        run = jax.jit(function, static_argnums=0)
+
+        def rows(index: np.ndarray) -> dict[str, Any]:
+            batch = {name: column[index] for name, column in fields.items()}
+            values = run(static, self.params, self.stats, batch, *args)
+            return values if isinstance(values, dict) else {"value": values}
+
+        found = per_example(rows, count, min(count, size or batch_for(count, self.spec.shape)))
+        return found["value"] if found.keys() == {"value"} else found
+
+    def _labels(self, labels: np.ndarray | None, num: int) -> np.ndarray:
         if labels is None and self.conditional:
             raise ConfigError("a conditional model needs the labels of its pictures")
         if labels is not None and self.conditional:
             wrong = set(np.unique(labels).tolist()) - set(range(self.spec.num_classes))
             if wrong:
                 raise ConfigError(f"label {min(wrong)} is unknown; labels are 0..{self.spec.num_classes - 1}")
-        return jnp.zeros(num, jnp.int32) if labels is None else jnp.asarray(labels, jnp.int32)
+        return np.zeros(num, np.int32) if labels is None else np.asarray(labels, np.int32)
 
-    def _batch(self, images: np.ndarray, labels: np.ndarray | None) -> dict[str, jax.Array]:
-        x = jnp.asarray(images, jnp.float32)
+    def _rows(self, images: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        x = np.asarray(images, np.float32)
         if x.shape[1:] != tuple(self.spec.shape):
             raise DataError(f"pictures have the shape {x.shape[1:]}, and this model takes {tuple(self.spec.shape)}")
-        return {"image": x, "input": x, "label": self._labels(labels, len(x)), "index": jnp.arange(len(x))}
+        label, index = self._labels(labels, len(x)), np.arange(len(x), dtype=np.int32)
+        return {"image": x, "input": x, "label": label, "index": index}
+
+
+def _encode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
+    return model.encode(params, stats, batch)
+
+
+def _decode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
+    return model.decode(params, stats, batch["code"], batch["label"])
+
+
+def _evaluate(model: Model, params: Tree, stats: Tree, batch: Batch, key: jax.Array, hypers: Hypers) -> Tree:
+    return model.evaluate(params, stats, batch, key, hypers)
+
+
+def _neg_log_likelihood(
+    static: tuple[Model, int, int], params: Tree, stats: Tree, batch: Batch, key: jax.Array
+) -> jax.Array:
+    model, num_samples, chunk = static
+    return neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
 
 
 def make_model(config: Mapping[str, Any], spec: Spec) -> Model:

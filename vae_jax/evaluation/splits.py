@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vae_jax.data.feed import Feed
+from vae_jax.data.order import evenly_spaced
+
 
 def per_example(
     function: Callable[[np.ndarray], dict[str, np.ndarray]], num_examples: int, batch_size: int
@@ -25,6 +28,12 @@ def per_example(
                 found[name] = np.empty((num_examples, *value.shape[1:]), value.dtype)
             found[name][start : start + count] = np.asarray(value)[:count]
     return found
+
+
+def seen(feed: Feed, shape: tuple[int, int, int], limit: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return at most `limit` evenly spaced examples of a split as a model sees them: these fields of the batch."""
+    see, chosen = feed.compiled(lambda batch: {name: batch[name] for name in names}), evenly_spaced(feed.size, limit)
+    return per_example(lambda index: see(chosen[index]), len(chosen), batch_for(len(chosen), shape))
 
 
 def batch_for(num_examples: int, shape: tuple[int, int, int]) -> int:

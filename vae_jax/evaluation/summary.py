@@ -15,21 +15,27 @@ from vae_jax.evaluation.splits import batch_for, mean, per_example, standard_err
 from vae_jax.streams import stream
 from vae_jax.types import Hypers, Model, Tree
 
-_SEED = 20140116  # noise of evaluation never depends on the noise of training
+SEED = 20140116  # noise of evaluation never depends on the noise of training
 _ROWS = 2000  # decoded at once: the activations of so many stay in a CPU's cache
 
 
 def make_evaluate(model: Model, feed: Feed) -> Callable[..., dict[str, jax.Array]]:
     """Return the compiled (index [B], params, stats, hypers) -> metrics, every value [B]."""
     return feed.compiled(
-        lambda batch, params, stats, hypers: model.evaluate(params, stats, batch, stream(_SEED, "evaluate"), hypers)
+        lambda batch, params, stats, hypers: model.evaluate(params, stats, batch, stream(SEED, "evaluate"), hypers)
     )
+
+
+def importance_batches(num_samples: int) -> tuple[int, int]:
+    """Return how many examples, and how many of their samples, to decode at once for -log p(x)."""
+    images = max(1, min(20, _ROWS // num_samples))
+    return images, max(1, _ROWS // images)
 
 
 def estimate_nll(model: Model, params: Tree, stats: Tree, feed: Feed, num_samples: int) -> dict[str, Any]:
     """Return the mean -log p(x) of a split in nats with its standard error over the examples, and k."""
-    images = max(1, min(20, _ROWS // num_samples))
-    chunk, key = max(1, _ROWS // images), stream(_SEED, "importance samples")
+    images, chunk = importance_batches(num_samples)
+    key = stream(SEED, "importance samples")
     run = feed.compiled(
         lambda batch, params, stats: {
             "nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)

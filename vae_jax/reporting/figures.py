@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 _MAX_COLOURS = 20  # that can be told apart in a map
 
@@ -25,17 +25,43 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_width: int = 640) -> None:
     """Write pictures in [0, 1] (values outside are clipped) as a grid, enlarged by whole factors, without smoothing."""
-    sheet = (np.clip(tile(images, columns), 0, 1) * 255).round().astype(np.uint8)
-    if sheet.shape[-1] == 2:
-        sheet = np.concatenate([sheet, np.zeros_like(sheet[..., :1])], -1)
-    picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet[..., :3])
-    factor = max(1, -(-min_width // picture.width))
-    picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST).save(path)
+    sheet = _as_picture(tile(images, columns))
+    _enlarged(sheet, max(1, -(-min_width // sheet.width))).save(path)
+
+
+def save_captioned(
+    path: pathlib.Path, images: np.ndarray, captions: Sequence[str], columns: int, min_side: int = 64
+) -> None:
+    """Write pictures [N,H,W,C] as a grid with a line of text under each, the pictures enlarged by whole factors."""
+    factor = max(1, -(-min_side // min(images.shape[1:3])))
+    font = ImageFont.load_default(12)
+    width = max([images.shape[2] * factor, *(int(font.getlength(text)) for text in captions)]) + 8
+    height = images.shape[1] * factor + 22
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, (image, text) in enumerate(zip(images, captions, strict=True)):
+        x, y = (i % columns) * width + 4, (i // columns) * height + 4
+        sheet.paste(_enlarged(_as_picture(image), factor), (x, y))
+        pen.text((x, y + images.shape[1] * factor + 1), text, fill="black", font=font)
+    sheet.save(path)
 
 
 def save_rows(path: pathlib.Path, rows: Sequence[np.ndarray]) -> None:
     """Write rows of pictures below each other, each [N,H,W,C]: originals above reconstructions, say."""
     save_grid(path, np.concatenate(rows), columns=len(rows[0]))
+
+
+def save_lines(
+    path: pathlib.Path, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], axes_names: Sequence[str]
+) -> None:
+    """Plot named lines, each (x values, y values); a line of one point is a marker."""
+    figure, axes = _figure()
+    for name, (x, y) in lines.items():
+        axes.plot(x, y, label=name, linewidth=1.2, marker="o", markersize=3)
+    axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -> None:
@@ -61,6 +87,18 @@ def save_latent_map(
     if labels is not None:
         axes.legend(*points.legend_elements(num=None), title="label", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
+
+
+def _as_picture(image: np.ndarray) -> Image.Image:
+    """Turn [H,W,C] in [0, 1] into a picture; of 2 channels the third is black, of more than 3 the rest is left out."""
+    values = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+    if values.shape[-1] == 2:
+        values = np.concatenate([values, np.zeros_like(values[..., :1])], -1)
+    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values[..., :3])
+
+
+def _enlarged(picture: Image.Image, factor: int) -> Image.Image:
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
 def _colours(labels: np.ndarray | None) -> str | None:
