@@ -1,0 +1,70 @@
+"""Looking at generation, as a function and as a script, on saved runs of the embedded digits."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_jax.tasks.generation import draw, interpolations, look, walks
+from vae_jax.tasks.saved import open_saved
+
+
+@pytest.fixture(scope="module", params=["vae", "autoencoder", "cvae"])
+def saved(request, saved_run):
+    return open_saved(saved_run(f"digits.py:variant={request.param},runlocal"), None)
+
+
+def test_figures_and_pictures_of_every_kind_of_model(saved):
+    figures, pictures = look(saved, num=200, seed=0)
+    assert json.loads((saved.folder / "generation.json").read_text()) == figures
+    assert 0 < figures["sharpness_pca_reconstructions"] < 1
+    assert 0 < figures["sharpness_samples"] < 1
+    assert 0 < figures["nearest_train_rmse_samples"] < figures["nearest_train_rmse_test"] * 2
+    assert ("conditional_accuracy" in figures) == saved.trained.conditional
+    assert all(Image.open(path).size[0] >= 640 for path in pictures)
+
+
+def test_draws_follow_the_seed(saved):
+    train = saved.seen("train")
+    first, again, other = (draw(saved.trained, train, 20, seed) for seed in (0, 0, 1))
+    assert first.shape == (20, 8, 8, 1)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+
+
+def test_interpolations_end_in_reconstructions(saved):
+    test = saved.seen("test", 16)
+    rows = interpolations(saved.trained, test).reshape(8, 12, 8, 8, 1)
+    labels = test["label"] if saved.trained.conditional else None
+    again = saved.trained.reconstruct(test["image"], labels)
+    np.testing.assert_allclose(rows[:, 0], again[:8], atol=1e-5)
+    if labels is None:
+        np.testing.assert_allclose(rows[:, -1], again[8:], atol=1e-5)
+
+
+def test_walks_move_one_latent_per_row(saved):
+    test = saved.seen("test", 50)
+    latents = saved.trained.config["model"]["latent"]
+    rows = walks(saved.trained, test).reshape(min(8, latents), 12, 8, 8, 1)
+    assert (np.abs(rows[:, 0] - rows[:, -1]).max((1, 2, 3)) > 1e-3).all()
+
+
+def test_script(saved_run, root):
+    folder = saved_run("digits.py:variant=vae,runlocal")
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+
+    def script(*flags):
+        command = [sys.executable, str(root / "scripts" / "look.py"), f"--workdir={folder}", *flags]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+
+    done = script("--num=50", "--seed=3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sharpness_samples" in done.stdout
+    assert json.loads((folder / "generation.json").read_text())["seed"] == 3
+    for flag, code in ("--num=0", 2), ("--seed=-1", 2), ("--data_dir", 2):
+        failed = script(flag)
+        assert (failed.returncode, failed.stderr.count("\n")) == (code, 1)

@@ -1,0 +1,123 @@
+"""Looking at what a model generates: sharpness, nearest neighbours, interpolations and walks along single latents."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from vae_jax.data.order import evenly_spaced
+from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
+from vae_jax.evaluation.conditional import conditional_accuracy
+from vae_jax.evaluation.generation import high_frequency_share, nearest
+from vae_jax.evaluation.image_quality import psnr_of
+from vae_jax.reporting.figures import save_grid, save_rows
+from vae_jax.tasks.saved import Saved
+from vae_jax.trained import Trained
+from vae_jax.training.folder import write_json
+
+_GALLERY = 20000  # training pictures that a copy is looked for among
+_COLUMNS = 12
+_STEPS = np.linspace(0, 1, _COLUMNS)
+_PATHS = 8  # interpolations, and latents that are walked along
+
+
+def look(saved: Saved, num: int, seed: int) -> tuple[dict[str, Any], list[pathlib.Path]]:
+    """Draw `num` pictures, measure them beside test data, and write generation.json and the pictures of a run.
+
+    An autoencoder has no prior: its codes are drawn from the normal distribution fitted to those of the training
+    pictures (Ghosh et al. 2020, section 4: an ex-post density). So are PCA's, whose every figure stands beside.
+    """
+    train = saved.seen("train", min(_GALLERY, num_fitted(saved.dataset.sizes["train"], saved.dataset.shape)))
+    test = saved.seen("test", num)
+    trained, pca = saved.trained, fit_pca(train["image"], saved.trained.config["model"]["latent"])
+    drawn = draw(trained, train, num, seed)
+    labels = test["label"] if trained.conditional else None
+    shown = {
+        "reconstructions": trained.reconstruct(test["input"], labels),
+        "samples": drawn,
+        "pca_reconstructions": pca.reconstruct(test["input"]),
+        "pca_samples": draw_pca(pca, train["image"].shape[1:], num, seed),
+    }
+    figures = {"num_images": num, "seed": seed, **_sharpness(shown, test["image"])}
+    for name in "reconstructions", "pca_reconstructions":
+        figures[f"psnr_{name}_db"] = float(psnr_of(np.square(shown[name] - test["image"]).mean()))
+    figures |= _copies(drawn, train["image"], test["image"])
+    if trained.conditional:
+        asked = np.arange(num) % trained.spec.num_classes
+        real = [(split["image"], split["label"]) for split in (train, test)]
+        figures |= conditional_accuracy(drawn, asked, *real)
+    folder = saved.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    index, _ = nearest(drawn[:_COLUMNS], train["image"])
+    save_rows(folder / "neighbours.png", [drawn[:_COLUMNS], train["image"][index]])
+    save_grid(folder / "interpolations.png", interpolations(trained, test), _COLUMNS)
+    save_grid(folder / "latent_walks.png", walks(trained, test), _COLUMNS)
+    write_json(saved.folder / "generation.json", figures)
+    return figures, [folder / f"{name}.png" for name in ("neighbours", "interpolations", "latent_walks")]
+
+
+def draw(trained: Trained, train: dict[str, np.ndarray], num: int, seed: int) -> np.ndarray:
+    """Return `num` new mean pictures: from the prior, or where there is none from a normal fitted to training codes."""
+    if trained.model.sample is not None:
+        return trained.sample(num, seed=seed)
+    return trained.decode(_normal_like(trained.encode(train["image"]), num, seed))
+
+
+def draw_pca(pca: Pca, shape: tuple[int, ...], num: int, seed: int) -> np.ndarray:
+    """Return `num` mean pictures [N,H,W,C] of probabilistic PCA: codes of the fitted variances, without the noise."""
+    codes = np.random.default_rng(seed).normal(size=(num, len(pca.components))) * np.sqrt(pca.variances)
+    return (codes @ pca.components + pca.mean).reshape(num, *shape).astype(np.float32)
+
+
+def interpolations(trained: Trained, test: dict[str, np.ndarray]) -> np.ndarray:
+    """Return pictures on straight lines between the codes of pairs of test pictures, a pair per row of 12.
+
+    The ends of a row are reconstructions. A conditional model keeps the label of the first.
+    """
+    chosen = evenly_spaced(len(test["image"]), 2 * _PATHS)
+    labels = test["label"][chosen] if trained.conditional else None
+    codes = trained.encode(test["image"][chosen], labels)
+    pairs = len(chosen) // 2
+    start, end = codes[:pairs, None], codes[pairs : 2 * pairs, None]
+    path = start + _STEPS[:, None] * (end - start)
+    along = None if labels is None else np.repeat(labels[:pairs], _COLUMNS)
+    return trained.decode(path.reshape(-1, codes.shape[1]), along)
+
+
+def walks(trained: Trained, test: dict[str, np.ndarray]) -> np.ndarray:
+    """Return pictures along single latents, the widest first, a latent per row of 12.
+
+    A row starts from the code of the first test picture; one latent moves over the range of the codes of the test
+    pictures without their outermost percent on either side.
+    """
+    labels = test["label"] if trained.conditional else None
+    codes = trained.encode(test["image"], labels)
+    widest = np.argsort(-codes.var(0))[:_PATHS]
+    low, high = np.quantile(codes, [0.01, 0.99], axis=0)
+    path = np.tile(codes[0], (len(widest), _COLUMNS, 1))
+    for row, latent in enumerate(widest):
+        path[row, :, latent] = low[latent] + _STEPS * (high[latent] - low[latent])
+    along = None if labels is None else np.full(path.shape[0] * _COLUMNS, labels[0])
+    return trained.decode(path.reshape(-1, codes.shape[1]), along)
+
+
+def _sharpness(shown: dict[str, np.ndarray], data: np.ndarray) -> dict[str, float]:
+    """Return the high-frequency share of the data, and that of each kind of picture divided by it."""
+    share = high_frequency_share(data)
+    ratios = {f"sharpness_{name}": high_frequency_share(np.clip(x, 0, 1)) / share for name, x in shown.items()}
+    return {"high_frequency_share_data": share, **ratios}
+
+
+def _copies(drawn: np.ndarray, train: np.ndarray, test: np.ndarray) -> dict[str, float]:
+    """Return how far drawn pictures, and how far test pictures, are from their nearest training picture."""
+    distances = {"samples": nearest(drawn, train)[1], "test": nearest(test, train)[1]}
+    return {f"nearest_train_rmse_{name}": float(value.mean()) for name, value in distances.items()} | {
+        "nearest_train_num_images": len(train)
+    }
+
+
+def _normal_like(codes: np.ndarray, num: int, seed: int) -> np.ndarray:
+    covariance = np.cov(codes, rowvar=False).reshape(codes.shape[1], codes.shape[1])
+    return np.random.default_rng(seed).multivariate_normal(codes.mean(0), covariance, num).astype(np.float32)
