@@ -40,10 +40,13 @@ _FROM = np.array([(1 << SIZE) - (1 << column) for column in range(SIZE + 1)], "<
 
 
 class Sprites:
-    """The dSprites pictures of given numbers as a sequence [N,64,64,1] of uint8 in {0, 1}, drawn when asked for."""
+    """The dSprites pictures of given numbers as a sequence [N,64,64,1] of uint8 in {0, 1}, drawn when asked for.
 
-    def __init__(self, order: np.ndarray) -> None:
-        """Take the number of each picture in dSprites' own order, [N] int in 0..737279.
+    A smaller one counts the pixels that are on in each block of the large one: [N,side,side,1] in 0..(64 / side)^2.
+    """
+
+    def __init__(self, order: np.ndarray, side: int = SIZE) -> None:
+        """Take the number of each picture in dSprites' own order, [N] int in 0..737279, and a side that divides 64.
 
         Raises:
             ValueError: a number out of range, or an array of another kind.
@@ -52,7 +55,7 @@ class Sprites:
         if order.ndim != 1 or order.dtype.kind not in "iu" or np.any((order < 0) | (order >= COUNT)):
             raise ValueError(f"order must be [N] integers in 0..{COUNT - 1}")
         self.order = order.astype(np.int32)
-        self.shape = (len(order), SIZE, SIZE, 1)
+        self.shape = (len(order), side, side, 1)
         self.dtype = np.dtype(np.uint8)
 
     def __len__(self) -> int:
@@ -60,15 +63,19 @@ class Sprites:
         return len(self.order)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Return the pictures of an integer array or a slice, [B,64,64,1], or of one integer, [64,64,1]."""
+        """Return the pictures of an integer array or a slice, [B,side,side,1], or of one integer, [side,side,1]."""
         chosen = self.order[index]
-        pictures = _draw_numbers(np.atleast_1d(chosen))
+        pictures, side = _draw_numbers(np.atleast_1d(chosen)), self.shape[1]
+        if side < SIZE:
+            blocks = pictures.reshape(-1, side, SIZE // side, side, SIZE // side, 1)
+            pictures = blocks.sum((2, 4), dtype=np.uint8)
         return pictures if np.ndim(chosen) else pictures[0]
 
     @property
     def sha256(self) -> str:
         """A digest that changes with `order`, and with any change to how pictures are drawn."""
-        return hashlib.sha256(_drawing_digest() + self.order.astype("<i4").tobytes()).hexdigest()
+        smaller = b"" if self.shape[1] == SIZE else b"side %d" % self.shape[1]
+        return hashlib.sha256(_drawing_digest() + smaller + self.order.astype("<i4").tobytes()).hexdigest()
 
 
 def draw(factors: np.ndarray) -> np.ndarray:

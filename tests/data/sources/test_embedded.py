@@ -13,6 +13,7 @@ import sklearn.datasets
 from tests.data.refusals import refusal
 from vae_jax.data.dataset import checked, sha256
 from vae_jax.data.sources import embedded
+from vae_jax.errors import ConfigError
 
 
 def rows(split):
@@ -89,3 +90,16 @@ def test_sprites_are_labelled_by_shape_and_split_without_overlap(place):
     for split in dataset.splits.values():
         np.testing.assert_array_equal(split.labels, split.factors[:, 0])
         assert (np.abs(np.bincount(split.labels) / len(split.labels) - 1 / 3) < 0.01).all()
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_smaller_sprites_are_the_means_over_blocks(place, side):
+    whole, small = embedded.sprites(place), checked(embedded.sprites(place, size=(side,)))
+    assert small.shape == (side, side, 1)
+    some = np.arange(0, 30000, 1111)
+    means = whole.splits["test"].images[some].reshape(-1, side, 64 // side, side, 64 // side, 1).mean((2, 4))
+    np.testing.assert_array_equal(small.splits["test"].images[some] / small.levels, means)
+    np.testing.assert_array_equal(small.splits["test"].images[5], small.splits["test"].images[[5]][0])
+    assert sha256(small) != sha256(whole)
+    with pytest.raises(ConfigError, match="expected 8, 16, 32 or 64"):
+        embedded.sprites(place, size=(side, 2 * side))

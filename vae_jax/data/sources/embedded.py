@@ -11,8 +11,8 @@ from vae_jax.data.cache import Place
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.data.order import permutation
 from vae_jax.data.splitting import random_parts
-from vae_jax.data.sprites import FACTORS, Sprites, factors_of
-from vae_jax.errors import DataError
+from vae_jax.data.sprites import FACTORS, SIZE, Sprites, factors_of
+from vae_jax.errors import ConfigError, DataError
 
 
 def digits(place: Place) -> Dataset:
@@ -42,19 +42,26 @@ def mnist_5k(place: Place) -> Dataset:
     return Dataset("mnist_5k", _splits(table, 28, (500, 500)), 255, 10, origin)
 
 
-def sprites(place: Place) -> Dataset:
+def sprites(place: Place, *, size: tuple | None = None) -> Dataset:
     """Shapes by 5 factors, 64x64 of 0 and 1, drawn when read, the label is the shape: 90 / 5 / 5 % of 737280.
 
     dSprites (Matthey et al. 2017) drawn again without its file; `vae_jax.data.sprites` says how closely. Image i of it
-    is image i of dSprites, and it is in the same split.
+    is image i of dSprites, and it is in the same split. With `size` 32, 16 or 8 the pictures are the means over blocks.
+
+    Raises:
+        ConfigError: another size.
     """
     del place
+    side = SIZE if size is None else size[0]
+    if side not in (8, 16, 32, 64) or (size and len(set(size)) > 1):
+        raise ConfigError(f"data.size={tuple(size)} is not for sprites; expected 8, 16, 32 or 64")
     parts = random_parts(int(np.prod(list(FACTORS.values()))))
     splits = {}
     for name, index in parts.items():
         factors = factors_of(index)
-        splits[name] = Split(Sprites(index), factors[:, 0], factors)
-    return Dataset("sprites", splits, 1, 3, "dSprites' factors, drawn again; 90/5/5 % by a fixed permutation", FACTORS)
+        splits[name] = Split(Sprites(index, side), factors[:, 0], factors)
+    origin = "dSprites' factors, drawn again; 90/5/5 % by a fixed permutation"
+    return Dataset("sprites", splits, (SIZE // side) ** 2, 3, origin, FACTORS)
 
 
 def _csv(package: str, *path: str) -> np.ndarray:
