@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
     config.model.likelihood.name = unset(str)
     config.model.likelihood.scale = unset(float)
     config.model.likelihood.min_scale = unset(float)
-    config.model.distance = ConfigDict()  # of a plain autoencoder, a function of vae_jax/prob/distances.py
+    config.model.distance = ConfigDict()  # of a plain autoencoder or BEGAN, a function of vae_jax/prob/distances.py
     config.model.distance.name = unset(str)
     config.model.objective = ConfigDict()  # a function of vae_jax/objectives/
     config.model.objective.name = unset(str)
@@ -71,6 +71,8 @@ def get_config() -> ConfigDict:
     config.hypers.beta = unset(float)  # weight of the KL divergence
     config.hypers.kl_warmup_epochs = unset(float)  # linear rise of that weight from 0
     config.hypers.weight_decay = unset(float)
+    config.hypers.gamma = unset(float)  # BEGAN's diversity ratio: error on samples over error on data, at balance
+    config.hypers.k_rate = unset(float)  # by which BEGAN's k follows the balance of its players
 
     config.optimizer = ConfigDict()  # a function of vae_jax/training/optimizers.py
     config.optimizer.name = "adam"
@@ -90,6 +92,7 @@ def get_config() -> ConfigDict:
     config.train.steps_per_call = 200  # steps in one call of the compiled program; also one row of metrics.jsonl
     config.train.eval_every_epochs = 1  # on the validation split, and once at the end
     config.train.patience_epochs = unset(int)  # stop when validation has not improved for so long
+    config.train.halve_patience_epochs = unset(int)  # halve the learning rate when training has stalled for so long
     config.train.select = "best"  # parameters that are tested and sampled from: best on validation, or last
     config.train.clip_norm = unset(float)  # largest global gradient norm
     config.train.ema_decay = unset(float)  # evaluate an exponential moving average of the parameters
@@ -142,4 +145,19 @@ def set_autoencoder(config: ConfigDict, distance: str = "mse") -> ConfigDict:
         for field in config.model[unused]:
             config.model[unused][field] = None
     config.hypers.beta = config.hypers.kl_warmup_epochs = None
+    return config
+
+
+def set_began(config: ConfigDict) -> ConfigDict:
+    """Make the model a BEGAN with its paper's Adam; the last parameters are kept.
+
+    Small dense networks want more of gamma than the paper's convolutional ones (at most 1), or the generator collapses;
+    and k follows faster than there (1e-3), for runs are shorter here.
+    """
+    set_autoencoder(config, "sigmoid_mae")
+    config.model.name = "began"
+    config.hypers.gamma = 1.5
+    config.hypers.k_rate = 0.1
+    config.optimizer.b1 = 0.5
+    config.train.select = "last"
     return config

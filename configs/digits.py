@@ -1,9 +1,10 @@
 """The main job: a VAE on scikit-learn's 1797 real handwritten digits (8x8), offline.
 
-`get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv, and runlocal for a run of seconds.
+`get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv | began, and runlocal for a run of
+seconds.
 """
 
-from base import apply_variant, set_autoencoder, set_vae
+from base import apply_variant, set_autoencoder, set_began, set_vae
 from base import get_config as get_base
 
 
@@ -58,6 +59,13 @@ def _conv(config):
     config.model.encoder.hidden = (128,)
 
 
+def _began(config):
+    """An autoencoder inside a GAN."""
+    set_began(config)
+    config.model.latent = 16
+    config.train.halve_patience_epochs = 20
+
+
 _VARIANTS = {
     "vae": _vae,
     "autoencoder": _autoencoder,
@@ -65,4 +73,5 @@ _VARIANTS = {
     "denoising": _denoising,
     "cvae": _cvae,
     "conv": _conv,
+    "began": _began,
 }

@@ -1,10 +1,10 @@
 """Handwritten digits of 28x28 pixels; needs `--data_dir` with the original MNIST (or binarized MNIST) files.
 
-`get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv, and runlocal for a run of
-seconds. All but static run as well with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
+`get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv | began, and runlocal for a
+run of seconds. All but static run also with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
 """
 
-from base import apply_variant, set_autoencoder, set_vae, shorten
+from base import apply_variant, set_autoencoder, set_began, set_vae, shorten
 from base import get_config as get_base
 
 
@@ -63,10 +63,41 @@ def _linear(config):
 
 def _denoising(config):
     """The picture from the picture with normal noise of standard deviation 0.5 added."""
-    set_autoencoder(config)
-    config.model.latent = 128
+    _restore(config)
     config.data.corruption.name = "gaussian"
     config.data.corruption.scale = 0.5
+
+
+def _denoising_salt(config):
+    """The picture from one in which a fifth of the pixels are black or white."""
+    _restore(config)
+    config.data.corruption.name = "salt_and_pepper"
+    config.data.corruption.probability = 0.2
+
+
+def _denoising_masking(config):
+    """The picture from half of its pixels."""
+    _restore(config)
+    config.data.corruption.name = "masking"
+    config.data.corruption.probability = 0.5
+
+
+def _inpainting(config):
+    """The picture from one that lacks a square of 12 x 12 pixels."""
+    _restore(config)
+    config.data.corruption.name = "block_masking"
+    config.data.corruption.size = 12
+
+
+def _restore(config):
+    """A wide autoencoder, 784-1000-1000-500 and back: what it leaves out is damage, not detail."""
+    set_autoencoder(config)
+    config.model.latent = 500
+    config.model.encoder.hidden = (1000, 1000)
+    config.schedule.name = "warmup_cosine"
+    config.train.batch_size = 256
+    config.train.epochs = 40
+    config.train.eval_every_epochs = 4
 
 
 def _conv(config):
@@ -79,6 +110,64 @@ def _conv(config):
     config.model.encoder.hidden = (256,)
 
 
+def _clustering(config):
+    """The network of deep embedded clustering (Xie et al. 2016), 784-500-500-2000-10, ReLU, and back; trained whole."""
+    set_autoencoder(config)
+    config.model.latent = 10
+    config.model.encoder.hidden = (500, 500, 2000)
+    config.schedule.name = "warmup_cosine"
+    config.train.batch_size = 256
+    config.train.epochs = 40
+    config.train.eval_every_epochs = 5
+
+
+def _search(config):
+    """A code of 16 numbers to look for neighbours in: 784-500-500-16 and back, with normal noise of 0.5 added first."""
+    set_autoencoder(config)
+    config.data.corruption.name = "gaussian"
+    config.data.corruption.scale = 0.5
+    config.model.latent = 16
+    config.model.encoder.hidden = (500, 500)
+    config.schedule.name = "warmup_cosine"
+    config.train.epochs = 12
+
+
+def _lossless(config):
+    """For lossless compression of all 8 bits: a VAE 784-500-500-50 that gives a mass to each of the 256 levels."""
+    set_vae(config, "beta_binomial")
+    config.data.pixels = "uint8"
+    config.model.latent = 50
+    config.model.encoder.hidden = (500, 500)
+    config.schedule.name = "warmup_cosine"
+    config.hypers.learning_rate = 1.5e-3
+    config.train.batch_size = 100
+    config.train.epochs = 36
+    config.train.eval_every_epochs = 4
+    config.train.ema_decay = 0.999
+
+
+def _lossless_binary(config):
+    """For lossless compression of binarized digits: a VAE 784-500-500-50, with dynamic binarization."""
+    _lossless(config)
+    set_vae(config)
+    config.data.pixels = "dynamic"
+    config.train.epochs = 72
+    config.train.eval_every_epochs = 8
+
+
+def _began(config):
+    """An autoencoder inside a GAN: 784-256-128-64-32 and back, and a generator like the way back."""
+    set_began(config)
+    config.model.latent = 32
+    config.model.encoder.hidden = (256, 128, 64)
+    config.model.encoder.activation = "gelu"
+    config.train.batch_size = 64
+    config.train.epochs = 40
+    config.train.eval_every_epochs = 5
+    config.train.halve_patience_epochs = 5
+    config.train.ema_decay = 0.999
+
+
 _VARIANTS = {
     "static": _static,
     "dynamic": _dynamic,
@@ -86,5 +175,13 @@ _VARIANTS = {
     "autoencoder": _autoencoder,
     "linear": _linear,
     "denoising": _denoising,
+    "denoising_salt": _denoising_salt,
+    "denoising_masking": _denoising_masking,
+    "inpainting": _inpainting,
     "conv": _conv,
+    "began": _began,
+    "clustering": _clustering,
+    "search": _search,
+    "lossless": _lossless,
+    "lossless_binary": _lossless_binary,
 }

@@ -69,6 +69,7 @@ _FIXED: dict[str, Rule] = {
     "train.steps_per_call": _COUNT,
     "train.eval_every_epochs": _COUNT,
     "train.patience_epochs": _COUNT,
+    "train.halve_patience_epochs": _COUNT,
     "train.select": _one_of("best", "last"),
     "train.clip_norm": _POSITIVE,
     "train.ema_decay": _FRACTION,
@@ -90,7 +91,10 @@ _OF_SOURCES: dict[str, Rule] = {
 }
 SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
 _FIXED |= _OF_SOURCES
-_OPTIONAL = ("train.patience_epochs", "train.clip_norm", "train.ema_decay", *_OF_SOURCES)
+_OPTIONAL = (
+    *(f"train.{field}" for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay")),
+    *_OF_SOURCES,
+)
 
 # The fields of components and the hyperparameters, by name. Which of them are there, the components say.
 _GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption")
@@ -113,6 +117,8 @@ _RULES: dict[str, Rule] = {
     "beta": _NOT_NEGATIVE,
     "kl_warmup_epochs": _NOT_NEGATIVE,
     "weight_decay": _NOT_NEGATIVE,
+    "gamma": _POSITIVE,
+    "k_rate": _POSITIVE,
     "b1": _FRACTION,
     "b2": _FRACTION,
     "eps": _POSITIVE,
@@ -170,6 +176,8 @@ def check_values(tree: Mapping[str, Any]) -> None:
         raise ConfigError(
             "train.patience_epochs needs train.select=best: with last every validation is the best so far"
         )
+    if "gamma" in tree["hypers"]:
+        _check_players(tree["train"])
     if tree["schedule"].get("warmup_epochs", 0) == epochs:
         raise ConfigError(f"schedule.warmup_epochs={epochs} leaves nothing of train.epochs={epochs} for its descent")
     for part in ("encoder", "decoder"):
@@ -178,3 +186,14 @@ def check_values(tree: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"model.{part}.stride={net['stride']} skips pixels: it must not exceed kernel={net['kernel']}"
             )
+
+
+def _check_players(train: Mapping[str, Any]) -> None:
+    """What two players with a loss each need."""
+    if train["select"] != "last":
+        raise ConfigError(
+            f"train.select={train['select']!r} is not for a model with hypers.gamma: the losses of its players do not "
+            "tell which parameters are best; set train.select=last"
+        )
+    if train["batch_size"] < 2:
+        raise ConfigError("train.batch_size=1 leaves nothing to compare a sample with; expected 2 or more")

@@ -43,7 +43,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     spec = make_spec(dataset, config["data"]["pixels"])
     model = make_model(config, spec)
     per_epoch = steps_per_epoch(dataset.sizes["train"], batch_size)
-    optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch)
+    optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers(config["hypers"], per_epoch)
     feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
     # A corruption that does not fit the pictures is refused here, before anything is compiled.
@@ -62,7 +62,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
     chunk, close = _make_chunk(config, feeds["train"], dataset, make_step(model, optimizer), placement)
-    return Parts(spec, model, Program(chunk, validate, per_epoch, close), start, abstract, feeds)
+    return Parts(spec, model, Program(chunk, validate, per_epoch, close, model.alarm), start, abstract, feeds)
 
 
 def _make_chunk(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from vae_jax.evaluation.baselines import Pca
-from vae_jax.reporting.figures import save_curves, save_grid, save_latent_map, save_rows
+from vae_jax.reporting.figures import save_curves, save_grid, save_latent_map, save_lines, save_rows
 from vae_jax.trained import Trained
 
 _SIDE = 15  # pictures along each side of the walk
 _MAX_CLASSES = 20  # that are shown of a conditional model
+_BALANCE = {"convergence": "M", "k": "k", "diversity": "diversity"}  # of two players: metrics and their names
 
 
 def save_pictures(
@@ -54,6 +56,12 @@ def save_pictures(
         columns = min(trained.spec.num_classes, _MAX_CLASSES) if trained.conditional else 10
         save_grid(folder / "samples.png", trained.sample(10 * columns), columns)
         written.append("samples.png")
+    train = [row for row in rows if row["split"] == "train"]
+    if "convergence" in train[-1]:
+        steps = [row["step"] for row in train]
+        lines = {label: (steps, [row[name] for row in train]) for name, label in _BALANCE.items()}
+        save_lines(folder / "balance.png", lines, ("step", ""))
+        written.append("balance.png")
     return [folder / name for name in written]
 
 
@@ -67,8 +75,11 @@ def _widest(codes: np.ndarray) -> tuple[int, int]:
 def _walk(trained: Trained, codes: np.ndarray, first: int, second: int) -> np.ndarray:
     """Decode a grid over two latents, the others at rest: prior quantiles for a VAE, those of the codes otherwise.
 
-    A conditional model walks over one latent and its labels.
+    A conditional model walks over one latent and its labels. A model whose samples are not decoded codes walks between
+    samples.
     """
+    if trained.model.generate is not None:
+        return _between_samples(trained)
     levels = np.linspace(0.03, 0.97, _SIDE)
     if trained.model.sample is not None:
         x = y = np.array([NormalDist().inv_cdf(level) for level in levels])
@@ -83,3 +94,23 @@ def _walk(trained: Trained, codes: np.ndarray, first: int, second: int) -> np.nd
         return trained.decode(z.reshape(-1, z.shape[-1]), np.repeat(rows, _SIDE))
     z[:, :, second] = rows[:, None]
     return trained.decode(z.reshape(-1, z.shape[-1]))
+
+
+def _between_samples(trained: Trained) -> np.ndarray:
+    """Generate a grid between four draws of z ~ N(0, I) at the corners, or between two for each label.
+
+    The squares of the weights sum to 1, so that every point in between is a draw of N(0, I) as well.
+    """
+    corners = np.random.default_rng(0).standard_normal((2, 2, trained.config["model"]["latent"]))
+    across = _cos_sin(_SIDE)
+    if trained.conditional:
+        count = min(trained.spec.num_classes, _MAX_CLASSES)
+        z = np.tile(across @ corners[0], (count, 1))
+        return trained.generate(z, np.repeat(np.arange(count), _SIDE))
+    z = np.einsum("ya,xb,abd->yxd", across, across, corners)
+    return trained.generate(z.reshape(-1, z.shape[-1]))
+
+
+def _cos_sin(count: int) -> np.ndarray:
+    angle = np.linspace(0, math.pi / 2, count)
+    return np.stack([np.cos(angle), np.sin(angle)], 1)

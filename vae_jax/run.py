@@ -117,7 +117,7 @@ def _train(
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
         newest = functools.partial(newest_step, folder / "checkpoints")
-        outlet = Outlet(checkpoints.save, checkpoints.wait, newest, log.write, progress.update, unit)
+        outlet = Outlet(checkpoints.save, checkpoints.wait, newest, log.write, progress.update, say, unit)
         seconds = config["checkpoint"]["every_seconds"]
         return fit(parts.program, tree, outlet, config["train"], seconds, stopping, clock)
 

@@ -46,6 +46,11 @@ class Trained(NamedTuple):
         fields = {"code": np.asarray(codes, np.float32), "label": self._labels(labels, len(codes))}
         return self.of_batches(_decode, self.model, fields)
 
+    def generate(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Return the mean pictures [N,H,W,C] that `sample` makes of z [N,D]: the decoder's, or a GAN's generator's."""
+        fields = {"code": np.asarray(z, np.float32), "label": self._labels(labels, len(z))}
+        return self.of_batches(_generate, self.model, fields)
+
     def reconstruct(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return decode(encode(images))."""
         return self.decode(self.encode(images, labels), labels)
@@ -57,7 +62,7 @@ class Trained(NamedTuple):
             ConfigError: the model has no prior, knows no labels, or not this one.
         """
         if self.model.sample is None:
-            raise ConfigError(f"an {self.config['model']['name']} has no prior to sample from; train a vae")
+            raise ConfigError(f"model.name={self.config['model']['name']} has no prior to sample from; train a vae")
         if label is not None and not self.conditional:
             raise ConfigError("this model was not given labels (model.condition=False), so it cannot draw a chosen one")
         labels = np.arange(num) % max(self.spec.num_classes, 1) if label is None else np.full(num, label)
@@ -88,7 +93,7 @@ class Trained(NamedTuple):
             ConfigError: the model has no likelihood.
         """
         if self.model.log_weights is None:
-            raise ConfigError(f"an {self.config['model']['name']} has no likelihood; train a vae")
+            raise ConfigError(f"model.name={self.config['model']['name']} has no likelihood; train a vae")
         size, chunk = importance_batches(num_samples)
         key, settings = stream(SEED, "importance samples"), (self.model, num_samples, chunk)
         return self.of_batches(_neg_log_likelihood, settings, self._rows(images, labels), key, size=size)
@@ -144,6 +149,10 @@ def _encode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
 
 def _decode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
     return model.decode(params, stats, batch["code"], batch["label"])
+
+
+def _generate(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
+    return (model.generate or model.decode)(params, stats, batch["code"], batch["label"])
 
 
 def _evaluate(model: Model, params: Tree, stats: Tree, batch: Batch, key: jax.Array, hypers: Hypers) -> Tree:

@@ -6,7 +6,7 @@ Values are nats per example unless a name says otherwise; losses are minimised.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -44,6 +44,21 @@ class Draws(NamedTuple):
 Objective = Callable[[Draws, Hypers, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 
 
+class Coding(NamedTuple):
+    """What entropy coding needs of a model whose pixels have probability masses: layers of latents, and pixel values.
+
+    Layers of latents are numbered from the top. `above` holds the latents [B,D] of those above the layer meant, so its
+    length says which one that is: with one layer it is empty.
+    """
+
+    sizes: tuple[int, ...]  # D of each layer
+    bases: tuple[int, ...]  # of the digits that a pixel's value is written in, the highest first: (2,) or (16, 16)
+    posterior: Callable[..., Any]  # (params, stats, batch, above) -> q(z|x, above), with loc and scale [B,D]
+    prior: Callable[..., Any]  # (params, stats, label [B], above) -> p(z|above), with loc and scale [B,D]
+    maps: Callable[..., jax.Array]  # (params, stats, label [B], all latents) -> what a decoder says of the pixels
+    digit: Callable[..., jax.Array]  # (maps, digits before, [B,H,W,C] each) -> [B,H,W,C,base] masses of the next one
+
+
 class Model(NamedTuple):
     """A model as pure functions. `params` and `stats` are nested dicts of arrays; keys are typed PRNG keys.
 
@@ -52,7 +67,8 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Tree, Tree]]  # (key) -> (params, stats)
     loss: Callable[..., tuple[jax.Array, tuple[Tree, dict[str, jax.Array]]]]
-    """(params, stats, batch, key, hypers, step) -> (scalar, (stats, scalar metrics))"""
+    """(params, stats, batch, key, hypers, step) -> (scalar, (stats, scalar metrics)); where 'convergence' is among the
+    metrics, the progress of training is told by it and not by 'loss' (train.halve_patience_epochs)"""
     evaluate: Callable[..., dict[str, jax.Array]]
     """(params, stats, batch, key, hypers) -> metrics, every value [B]; 'loss' is what training minimises, fully warmed
     up, and what validation selects by"""
@@ -62,6 +78,13 @@ class Model(NamedTuple):
     decode: Callable[..., jax.Array]  # (params, stats, z [N,D], label [N]) -> [N,H,W,C] mean picture
     sample: Callable[..., jax.Array] | None
     """(params, stats, key, label [N], temperature) -> [N,H,W,C] mean pictures; None where there is no prior"""
+    generate: Callable[..., jax.Array] | None = None
+    """(params, stats, z [N,D], label [N]) -> [N,H,W,C], what `sample` makes of z ~ N(0, I), where `decode` is not it"""
+    coding: Coding | None = None  # None where pixels have no probability mass, or there is no prior
+    groups: Callable[[Tree], Tree] | None = None
+    """(params) -> the name of a group for each leaf: each group has its own clipping and state of the optimizer"""
+    alarm: Callable[[Mapping[str, float]], str | None] | None = None
+    """(metrics of a chunk of training, each its mean) -> a warning, where something has gone wrong"""
 
 
 class TrainState(NamedTuple):

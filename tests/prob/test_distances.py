@@ -34,3 +34,22 @@ def test_bce_is_the_cross_entropy_of_the_sigmoid_of_the_output(x_and_output):
     distance = distances.bce()
     np.testing.assert_allclose(distance.between(x, out), expected, rtol=1e-5)
     np.testing.assert_allclose(distance.picture(out), p, rtol=1e-5)
+
+
+def test_chroma_is_the_squared_error_of_the_differences_between_channels():
+    rng = np.random.default_rng(0)
+    x, out = rng.uniform(size=(2, 4, 3, 5, 3))
+    distance = distances.chroma()
+    # The squared distances from a mean are the squared differences of all pairs over their number.
+    pairs = sum(np.square((x - out)[..., i] - (x - out)[..., j]) for i, j in ((0, 1), (0, 2), (1, 2))) / 3
+    np.testing.assert_allclose(distance.between(x, out), pairs.mean((1, 2)) / 3, rtol=1e-5)
+    np.testing.assert_allclose(
+        distance.between(x, out + rng.uniform(size=(4, 3, 5, 1))), pairs.mean((1, 2)) / 3, rtol=1e-5
+    )
+
+
+def test_chroma_shows_the_colour_at_half_brightness():
+    out = np.random.default_rng(0).normal(size=(4, 3, 5, 3))
+    picture = np.asarray(distances.chroma().picture(out))
+    np.testing.assert_allclose(picture.mean(-1), 0.5, atol=1e-6)
+    np.testing.assert_allclose(picture[..., 0] - picture[..., 2], out[..., 0] - out[..., 2], atol=1e-5)

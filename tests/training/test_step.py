@@ -17,6 +17,7 @@ from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.mesh import check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
 from vae_jax.training.step import init_state, make_chunk, make_step
+from vae_jax.types import Model
 
 BATCH, STEPS = 16, 6
 
@@ -27,7 +28,7 @@ def parts():
     return build()
 
 
-def build(**overrides):
+def build(variant="vae", **overrides):
     settings = {
         "model__encoder__hidden": (32,),
         "optimizer__name": "sgd",
@@ -35,10 +36,10 @@ def build(**overrides):
         "schedule__name": "constant",
         "train__batch_size": BATCH,
     }
-    config = load("digits.py:variant=vae", **settings | overrides)
+    config = load(f"digits.py:variant={variant}", **settings | overrides)
     dataset = load_dataset(config, None)
     model = make_model(config, make_spec(dataset, config.data.pixels))
-    optimizer = make_optimizer(config, 100, 10)
+    optimizer = make_optimizer(config, 100, 10, model.groups)
     feed = make_feed(config.data, dataset, "train")
     chunk = jax.jit(make_chunk(make_step(model, optimizer), feed.batch))
     return model, optimizer, make_hypers(config.hypers, 10), feed, chunk
@@ -147,6 +148,40 @@ def test_noise_of_an_example_does_not_depend_on_its_place_in_the_batch(parts):
     forward, _ = run_chunk(parts, steps=1)
     backward, _ = run_chunk(parts, indices=rows()[:, ::-1].copy(), steps=1)
     same(forward.params, backward.params, atol=1e-6)
+
+
+def test_two_players_keep_one_balance_over_the_devices():
+    parts = build("began", optimizer__b1=None, hypers__k_rate=20.0, hypers__learning_rate=1e-2)
+    model, optimizer, _, feed, _ = parts
+    begun = start(parts)
+    begun = begun._replace(stats=begun.stats | {"k": jnp.float32(0.5)})
+    plain, _ = run_chunk(parts, state=begun)
+    specs = {"in_specs": (PartitionSpec(), PartitionSpec("data")), "out_specs": PartitionSpec()}
+    mapped = make_step(model, optimizer, axis_name="data")
+    step = jax.jit(jax.shard_map(mapped, mesh=place(4).everywhere.mesh, check_vma=False, **specs))
+    state, weights = begun, []
+    for index in rows():
+        state, metrics = step(state, feed.compiled(lambda batch: batch)(index))
+        weights.append(float(metrics["k"]))
+    same(state.params, plain.params, atol=1e-5)
+    assert float(state.stats["k"]) == pytest.approx(float(plain.stats["k"]), rel=1e-3)
+    assert min(weights) == 0 < max(weights)  # clipped, and not always
+
+
+def test_plateau_is_told_by_convergence_where_there_is_one():
+    def loss(params, stats, batch, key, hypers, step):
+        del key, hypers
+        falling = -jnp.float32(step) + 0 * params["w"]
+        return falling, (stats, {"loss": falling} | ({"convergence": jnp.float32(1)} if batch else {}))
+
+    config = load("digits.py:variant=vae", train__halve_patience_epochs=1)
+    optimizer, hypers = make_optimizer(config, 100, 2), make_hypers(config.hypers, 2)
+    model = Model(lambda _: ({"w": jnp.float32(0)}, {}), loss, *[None] * 5)
+    for batch, expected in ({}, 1), ({"convergence": True}, 0.25):
+        state, step = init_state(model, optimizer, jax.random.key(0), hypers), make_step(model, optimizer)
+        for _ in range(6):
+            state, metrics = step(state, batch)
+        assert float(metrics["rate_factor"]) == expected
 
 
 def test_batch_that_does_not_divide_over_the_devices_is_refused():

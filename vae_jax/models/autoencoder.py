@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vae_jax.build import build
+from vae_jax.errors import ConfigError
 from vae_jax.nn.bind import bind
 from vae_jax.types import Model, Spec
 
@@ -29,8 +30,15 @@ def make(
         encoder: a component of `nn.encoders`.
         decoder: a component of `nn.decoders`.
         distance: a component of `prob.distances`.
+
+    Raises:
+        ConfigError: the pictures have too few channels for the distance.
     """
     measure = build("prob.distances", distance)()
+    if spec.shape[2] < measure.min_channels:
+        raise ConfigError(
+            f"model.distance.name={distance['name']!r} needs pictures in colour, and these have {spec.shape[2]} channel"
+        )
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
     class Networks(nnx.Module):

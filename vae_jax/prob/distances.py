@@ -20,6 +20,7 @@ class Distance(NamedTuple):
     between: Callable[[jax.Array, jax.Array], jax.Array]  # (x [N,H,W,C], output [N,H,W,C]) -> [N]
     picture: Callable[[jax.Array], jax.Array]  # output -> x* [N,H,W,C]
     offset: Callable[[np.ndarray], np.ndarray]  # mean picture -> the output's initial value
+    min_channels: int = 1  # of a picture that it says anything of
 
 
 def mse() -> Distance:
@@ -32,9 +33,29 @@ def mae() -> Distance:
     return Distance(lambda x, out: _mean_pixels(jnp.abs(x - out)), _identity, _identity)
 
 
+def sigmoid_mae() -> Distance:
+    """Mean absolute error of a sigmoid output, which stays within [0, 1]."""
+    return Distance(lambda x, out: _mean_pixels(jnp.abs(x - jax.nn.sigmoid(out))), jax.nn.sigmoid, clipped_logit)
+
+
 def bce() -> Distance:
     """Binary cross-entropy, in nats per pixel, of logits: softplus(l) - x l; x* = sigmoid(l)."""
     return Distance(lambda x, out: _mean_pixels(jax.nn.softplus(out) - x * out), jax.nn.sigmoid, clipped_logit)
+
+
+def chroma() -> Distance:
+    """Mean squared error of colour alone: of what each channel of a linear output differs from the mean of them all.
+
+    Any chroma, such as Cb and Cr, is linear in these differences. The brightness of the output counts for nothing; x*
+    shows the colours at a brightness of one half, for those who have the luminance to put in.
+    """
+
+    def colour(values: jax.Array) -> jax.Array:
+        return values - values.mean(-1, keepdims=True)
+
+    return Distance(
+        lambda x, out: _mean_pixels(jnp.square(colour(x - out))), lambda out: colour(out) + 0.5, _identity, 2
+    )
 
 
 def _mean_pixels(values: jax.Array) -> jax.Array:

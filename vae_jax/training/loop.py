@@ -24,6 +24,7 @@ class Program(NamedTuple):
     validate: Callable[[Tree, Tree, Mapping[str, jax.Array]], dict[str, float]]  # (params, stats, hypers) -> means
     steps_per_epoch: int
     close: Callable[[], None]  # ends the threads and processes that read ahead
+    alarm: Callable[[Mapping[str, float]], str | None] | None = None  # as `Model.alarm`
 
 
 class Outlet(NamedTuple):
@@ -34,6 +35,7 @@ class Outlet(NamedTuple):
     newest: Callable[[], int | None]  # newest step on disk
     write: Callable[..., None]  # (step, split, metrics, speed)
     show: Callable[[int, str], None]  # (step, text)
+    warn: Callable[[str], None]  # (line)
     unit: str  # of the loss
 
 
@@ -89,7 +91,7 @@ def fit(
     """
     state, best = TrainState(**tree["state"]), tree["best"]
     total, per_epoch = config["epochs"] * program.steps_per_epoch, program.steps_per_epoch
-    step, saved_at = int(state.step), time.monotonic()
+    step, saved_at, warned = int(state.step), time.monotonic(), False
     while step < total and not _impatient(step, best, config, per_epoch):
         stop = _next_stop(step, total, per_epoch, config)
         state, metrics = _advance(program, state, step, stop, clock)
@@ -103,6 +105,9 @@ def fit(
             outlet.write(step, "validation", value)
             text += f"  validation {value['loss']:.4g}  best {float(best['loss']):.4g}"
         outlet.show(step, text)
+        if not warned and (warning := program.alarm and program.alarm(means)):
+            outlet.warn(f"warning, step {step}: {warning}")
+            warned = True
         signal_name = stopping.signal_name
         done = step == total or _impatient(step, best, config, per_epoch)
         if done or signal_name or time.monotonic() - saved_at >= checkpoint_seconds:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vae_jax.training.optim import Optimizer
+from vae_jax.training.optim import Optimizer, rate_factor
 from vae_jax.types import Batch, Hypers, Model, TrainState
 
 Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
@@ -39,11 +39,13 @@ def make_step(model: Model, optimizer: Optimizer, *, axis_name: str | None = Non
         grads, (stats, metrics) = gradient(state.params, state.stats, batch, key, state.hypers, state.step)
         if axis_name:
             grads, stats, metrics = jax.lax.pmean((grads, stats, metrics), axis_name)
-        updates, opt_state = optimizer(state.hypers).update(grads, state.opt_state, state.params)
+        descent = optax.with_extra_args_support(optimizer(state.hypers))
+        progress = metrics.get("convergence", metrics["loss"])
+        updates, opt_state = descent.update(grads, state.opt_state, state.params, value=progress)
         new = state._replace(
             step=state.step + 1, params=optax.apply_updates(state.params, updates), stats=stats, opt_state=opt_state
         )
-        return new, metrics | {"grad_norm": optax.tree.norm(grads)}
+        return new, metrics | {"grad_norm": optax.tree.norm(grads), **rate_factor(opt_state)}
 
     return step
 

@@ -1,0 +1,42 @@
+"""Anomaly detection with one class as normal, for every class in turn, all models in one program.
+
+    python scripts/one_class.py --config=configs/one_class.py:variant=mnist --data_dir=DATA [--workdir=RUN]
+
+Each model is trained on the pictures of one class alone and scores the whole test split. Prints the table of all
+scores and baselines, and writes one_class.json and pictures in the run folder, by default runs/<config>-<fingerprint>.
+The same command on a finished run prints its results; an interrupted run starts again from the beginning.
+"""
+
+import pathlib
+
+from vae_jax import cli, config
+from vae_jax.data.load import load_dataset
+from vae_jax.training.folder import open_folder
+
+
+def main(argv):
+    flags = cli.parser(__doc__)
+    flags.add_argument("--config", default="configs/one_class.py", help="config file, with :argument if it takes one")
+    flags.add_argument("--workdir", type=cli.path, help="run folder (default: runs/<config>-<fingerprint>)")
+    flags.add_argument("--sequential", action="store_true", help="train one model after another, to compare the time")
+    cli.add_data_dir(flags)
+    args, overrides = cli.parse_with_overrides(flags, argv)
+    settings = config.load(args.config, overrides)
+    stem = pathlib.Path(args.config.partition(":")[0]).stem
+    workdir = args.workdir or pathlib.Path("runs", f"{stem}-{config.fingerprint(settings)[:8]}")
+    dataset = load_dataset(settings, args.data_dir)
+    with open_folder(workdir, settings) as folder:
+        # JAX is imported from here on.
+        from vae_jax.reporting.progress import say
+        from vae_jax.run import use_compilation_cache
+        from vae_jax.tasks.anomaly.one_class import run
+        from vae_jax.tasks.anomaly.report import table
+
+        use_compilation_cache()
+        results = run(settings, dataset, folder, args.sequential, say)
+        say(table(results))
+        say(f"written to {folder}: one_class.json, pictures/one_class.png, pictures/roc.png")
+
+
+if __name__ == "__main__":
+    cli.main(main)

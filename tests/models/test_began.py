@@ -1,0 +1,204 @@
+"""BEGAN: each player descends its own loss, k keeps the balance, and a collapse is noticed."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.variants import load
+from vae_jax import run, trained
+from vae_jax.data.load import load_dataset
+from vae_jax.errors import ConfigError
+from vae_jax.models.began import _diversity
+from vae_jax.parts import put_together
+from vae_jax.reporting.log import read_rows
+from vae_jax.trained import make_model
+from vae_jax.training.checkpoint import Checkpoints, restore
+from vae_jax.training.fingerprint import state_sha256
+from vae_jax.training.loop import with_best
+from vae_jax.training.optim import make_hypers
+from vae_jax.types import Spec, TrainState
+
+SHAPE, SIZE = (5, 4, 1), 6
+KEY = jax.random.key(3)
+SMALL = {"model__encoder__hidden": (16,), "model__latent": 3}
+
+
+@functools.cache
+def built(**overrides):
+    config = load("digits.py:variant=began", **SMALL | overrides)
+    model = make_model(config, Spec(SHAPE, 10, np.full(SHAPE, 0.4, np.float32)))
+    return config, model, make_hypers(config.hypers, 5), *jax.jit(model.init)(jax.random.key(0))
+
+
+def batch():
+    image = jax.random.uniform(jax.random.key(1), (SIZE, *SHAPE))
+    return {"image": image, "input": image, "label": jnp.arange(SIZE), "index": jnp.arange(SIZE) + 20}
+
+
+def drawn_z():
+    return jnp.stack([jax.random.normal(jax.random.fold_in(KEY, i), (3,)) for i in batch()["index"]])
+
+
+def error(model, params, stats, pictures):
+    """L(v), from the public functions: the mean over the pixels, and over the batch."""
+    again = model.decode(params, stats, model.encode(params, stats, batch() | {"input": pictures}), batch()["label"])
+    return jnp.abs(pictures - again).mean()
+
+
+@pytest.mark.parametrize("condition", [False, True])
+def test_each_player_descends_the_gradient_of_its_own_loss(condition):
+    _, model, hypers, params, stats = built(model__condition=condition)
+    stats = stats | {"k": jnp.float32(0.7)}
+
+    def generated(generator):
+        return model.generate(params | {"generator": generator}, stats, drawn_z(), batch()["label"])
+
+    def loss_d(discriminator):
+        judge, fake = params | {"discriminator": discriminator}, generated(params["generator"])
+        return error(model, judge, stats, batch()["image"]) - 0.7 * error(model, judge, stats, fake)
+
+    def loss_g(generator):
+        return error(model, params, stats, generated(generator))
+
+    got, (_, metrics) = jax.grad(model.loss, has_aux=True)(params, stats, batch(), KEY, hypers, 0)
+    for player, own in ("discriminator", loss_d), ("generator", loss_g):
+        value, expected = jax.value_and_grad(own)(params[player])
+        assert float(metrics[f"{player}_loss"]) == pytest.approx(float(value), rel=1e-5)
+        for a, b in zip(*map(jax.tree.leaves, (got[player], expected)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+            assert np.abs(b).max() > 0
+
+
+def test_groups_are_the_two_players():
+    _, model, _, params, _ = built()
+    labels = model.groups(params)
+    assert jax.tree.structure(labels) == jax.tree.structure(params)
+    for player in ("discriminator", "generator"):
+        assert set(jax.tree.leaves(labels[player])) == {player}
+    assert labels.keys() == {"discriminator", "generator"}
+
+
+@pytest.mark.parametrize("k, gamma", [(0.0, 0.1), (0.0, 1.0), (0.4, 0.5), (1.0, 0.1), (1.0, 1.0)])
+def test_k_follows_the_balance_and_stays_between_0_and_1(k, gamma):
+    _, model, hypers, params, stats = built()
+    hypers = hypers | {"gamma": jnp.float32(gamma), "k_rate": jnp.float32(5.0)}
+    weight, real = k, float(error(model, params, stats, batch()["image"]))
+    for _ in range(3):
+        _, (stats, metrics) = model.loss(params, {**stats, "k": jnp.float32(weight)}, batch(), KEY, hypers, 0)
+        balance = gamma * real - float(metrics["generator_loss"])
+        assert float(metrics["k"]) == pytest.approx(weight)
+        assert float(metrics["convergence"]) == pytest.approx(real + abs(balance), rel=1e-5)
+        weight = float(np.clip(weight + 5.0 * balance, 0, 1))
+        _, (_, after) = model.loss(params, stats, batch(), KEY, hypers, 0)
+        assert float(after["k"]) == pytest.approx(weight, abs=1e-6)
+
+
+def test_diversity_is_the_distance_to_the_nearest_other_picture():
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(9, *SHAPE)), 0.3 * rng.normal(size=(9, *SHAPE))
+
+    def nearest(pictures):
+        return np.mean(
+            [min(np.linalg.norm(a - b) for j, b in enumerate(pictures) if j != i) for i, a in enumerate(pictures)]
+        )
+
+    assert float(_diversity(jnp.float32(fake), jnp.float32(real))) == pytest.approx(nearest(fake) / nearest(real), 1e-5)
+    assert float(_diversity(jnp.float32(real + 7), jnp.float32(real))) == pytest.approx(1, rel=1e-4)
+    two = jnp.float32(real[[0, 1] * 4])
+    assert float(_diversity(two, jnp.float32(real))) < 0.01 < 0.3 < float(two.var(0).sum() / real.var(0).sum())
+    assert np.isfinite(_diversity(jnp.float32(real), jnp.zeros((9, *SHAPE))))
+
+
+def test_a_generator_of_one_picture_is_noticed_when_it_has_lasted():
+    _, model, hypers, params, stats = built()
+    one_picture = params | {"generator": jax.tree.map(jnp.zeros_like, params["generator"])}
+
+    def body(stats, _):
+        _, (stats, metrics) = model.loss(one_picture, stats, batch(), KEY, hypers, 0)
+        return stats, metrics
+
+    _, metrics = jax.lax.scan(body, stats, length=1700)
+    assert np.abs(metrics["diversity"]).max() < 1e-3
+    expected = int(np.ceil(np.log(0.2) / np.log(0.999)))
+    assert int(np.argmax(metrics["collapsed"] > 0)) == pytest.approx(expected, abs=2)
+    means = {name: float(values[-50:].mean()) for name, values in metrics.items()}
+    assert "has collapsed" in model.alarm(means)
+    _, (_, sound) = model.loss(params, stats, batch(), KEY, hypers, 0)
+    assert model.alarm({name: float(value) for name, value in sound.items()}) is None
+
+
+def test_label_reaches_both_players():
+    _, model, _, params, stats = built(model__condition=True)
+    other = batch() | {"label": batch()["label"] + 1}
+    assert np.abs(model.encode(params, stats, batch()) - model.encode(params, stats, other)).max() > 1e-3
+    for draw in (model.generate, model.decode):
+        pictures = [draw(params, stats, drawn_z(), rows["label"]) for rows in (batch(), other)]
+        assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+    with pytest.raises(ConfigError, match=r"model\.condition=True needs labels, and the data have none"):
+        make_model(built(model__condition=True)[0], Spec(SHAPE, 0, np.zeros(SHAPE, np.float32)))
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ({"train__select": "best"}, r"train\.select='best' is not for .*; set train\.select=last"),
+        ({"train__batch_size": 1}, r"train\.batch_size=1 .*; expected 2 or more"),
+        ({"hypers__gamma": 1.1}, r"hypers\.gamma=1\.1 is not allowed: expected a number above 0, up to 1"),
+        ({"hypers__k_rate": 0.0}, r"hypers\.k_rate=0\.0 is not allowed: expected a number above 0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load("digits.py:variant=began", **override)
+
+
+def test_resuming_restores_both_optimizers_k_and_the_halved_rate_to_the_bit(tmp_path):
+    config = load("digits.py:variant=began", **SMALL, train__halve_patience_epochs=1, hypers__learning_rate=0.03)
+    parts = put_together(config, load_dataset(config, None))
+    whole, _ = parts.program.chunk(TrainState(**parts.start()["state"]), 0, 100)
+    half, _ = parts.program.chunk(TrainState(**parts.start()["state"]), 0, 60)
+    with Checkpoints(tmp_path / "checkpoints", 1) as checkpoints:
+        checkpoints.save(60, with_best(half))
+    step, tree = restore(tmp_path / "checkpoints", parts.abstract)
+    resumed, metrics = parts.program.chunk(TrainState(**tree["state"]), step, 100)
+    assert state_sha256(resumed) == state_sha256(whole)
+    assert float(resumed.stats["k"]) != 0
+    assert metrics["rate_factor"].min() < 1
+
+
+@pytest.fixture(scope="module")
+def collapsed(tmp_path_factory):
+    """A whole run whose generator is not asked for any diversity, and what it said."""
+    lines, folder = [], tmp_path_factory.mktemp("began") / "run"
+    settings = SMALL | {"hypers__gamma": 0.01, "train__epochs": 140, "train__eval_every_epochs": 70}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "say", lines.append)
+        run.train(load("digits.py:variant=began", **settings, train__ema_decay=None), folder)
+    return folder, lines
+
+
+def test_a_collapsed_run_warns_once_and_its_log_shows_it(collapsed):
+    folder, lines = collapsed
+    assert [line for line in lines if "warning, step" in line and "has collapsed" in line] == lines[:1]
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "train"]
+    assert rows[0]["collapsed"] == 0
+    assert rows[-1]["collapsed"] == 1
+    assert rows[-1]["diversity"] < 0.2
+
+
+def test_a_run_is_drawn_evaluated_and_loaded(collapsed):
+    folder, _ = collapsed
+    pictures = {path.stem for path in (folder / "pictures").iterdir()}
+    assert pictures == {"reconstructions", "loss", "latent_map", "latent_walk", "samples", "balance"}
+    model = trained.load(folder)
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
+    assert model.reconstruct(images).shape == model.sample(4).shape == images.shape
+    assert model.evaluate(images)["real_error"].shape == (4,)
+    z = np.zeros((2, 3), np.float32)
+    np.testing.assert_allclose(model.generate(z), model.sample(2, temperature=0), atol=1e-6)
+    assert np.abs(model.generate(z) - model.decode(z)).max() > 1e-3
+    with pytest.raises(ConfigError, match=r"model\.name=began has no likelihood"):
+        model.neg_log_likelihood(images)

@@ -1,0 +1,171 @@
+"""compress.py as a user types it: files go and come back in other processes, and every mistake is one clear line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from vae_jax.data.sources.embedded import digits
+from vae_jax.tasks.compression import container
+from vae_jax.tasks.compression.originals import Originals, check_target, read_originals, write_originals
+
+BINARY = {"data__pixels": "threshold", "model__likelihood__name": "bernoulli", "model__likelihood__min_scale": None}
+IMAGES = (digits(None).splits["test"].images[..., 0] >= 8).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(saved_run):
+    return saved_run("digits.py:variant=vae,runlocal", None, **BINARY, train__epochs=12)
+
+
+@pytest.fixture(scope="module")
+def conditional(saved_run):
+    return saved_run("digits.py:variant=cvae,runlocal", None, **BINARY, train__epochs=12)
+
+
+def compress(*words):
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command = [sys.executable, "scripts/compress.py", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=250)
+
+
+def done(*words):
+    process = compress(*words)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def refused(code, *words):
+    process = compress(*words)
+    assert (process.returncode, process.stdout) == (code, "")
+    assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1
+    return process.stderr
+
+
+def test_an_array_comes_back_as_the_same_file_in_another_process(folder, tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES)
+    out = done("encode", f"--workdir={folder}", tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
+    size = (tmp_path / "a.vjx").stat().st_size
+    assert f"250 pictures of 16000 bytes in {size} bytes, {8 * size / 16000:.4f} bits/dim" in out
+    assert size < 16000 / 8  # fewer than the bits themselves
+    done("decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'b.npy'}")
+    assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.npy", "a.vjx", "b.npy"]
+
+
+def test_labels_of_a_conditional_model_are_kept(conditional, tmp_path):
+    labels = digits(None).splits["test"].labels[:30]
+    np.savez(tmp_path / "a.npz", images=255 * IMAGES[:30, ..., None], labels=labels)
+    done("encode", f"--workdir={conditional}", tmp_path / "a.npz", f"--out={tmp_path / 'a.vjx'}")
+    done("decode", f"--workdir={conditional}", tmp_path / "a.vjx", f"--out={tmp_path / 'b.npz'}")
+    with np.load(tmp_path / "b.npz") as again:
+        np.testing.assert_array_equal(again["images"], 255 * IMAGES[:30, ..., None])
+        np.testing.assert_array_equal(again["labels"], labels)
+
+
+def test_a_folder_of_pictures_comes_back_as_png_under_its_names(folder, tmp_path):
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    names = {"0.png": "0.png", "sub/1.bmp": "sub/1.bmp.png", "sub/2.PNG": "sub/2.PNG"}
+    for i, name in enumerate(names):
+        Image.fromarray(255 * IMAGES[i]).save(tmp_path / "in" / name)
+    done("encode", f"--workdir={folder}", tmp_path / "in", f"--out={tmp_path / 'a.vjx'}")
+    done("decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'out'}")
+    assert sum(len(files) for _, _, files in os.walk(tmp_path / "out")) == 3
+    for i, name in enumerate(names.values()):
+        np.testing.assert_array_equal(Image.open(tmp_path / "out" / name), 255 * IMAGES[i])
+    assert "not an empty folder" in refused(
+        73, "decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'out'}"
+    )
+
+
+def test_evaluate_writes_its_figures(folder):
+    assert "bits/dim" in done("evaluate", f"--workdir={folder}")
+    figures = json.loads((folder / "compression.json").read_text())
+    assert figures["lossless"]["num_images"] == 250
+
+
+def test_wrong_files_models_and_flags_are_refused(folder, conditional, tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES[:5])
+    flags = f"--workdir={folder}", f"--out={tmp_path / 'out.npy'}"
+    done("encode", flags[0], tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
+    content = (tmp_path / "a.vjx").read_bytes()
+    (tmp_path / "short.vjx").write_bytes(content[:-7])
+    assert "cut short" in refused(65, "decode", *flags, tmp_path / "short.vjx")
+    (tmp_path / "altered.vjx").write_bytes(content[:-40] + b"?" + content[-39:])
+    assert "altered" in refused(65, "decode", *flags, tmp_path / "altered.vjx")
+    assert "No such file" in refused(65, "decode", *flags, tmp_path / "none.vjx")
+    assert "another model" in refused(2, "decode", f"--workdir={conditional}", flags[1], tmp_path / "a.vjx")
+    assert "must end in .npy or .npz" in refused(2, "decode", flags[0], tmp_path / "a.vjx", f"--out={tmp_path / 'b'}")
+    assert "must end in .vjx" in refused(2, "encode", *flags, tmp_path / "a.npy")
+    assert "no run folder" in refused(2, "decode", f"--workdir={tmp_path}", flags[1], tmp_path / "a.vjx")
+    assert "required" in refused(2, "encode", flags[0], tmp_path / "a.npy")
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_a_gray_picture_is_refused_with_what_to_do(folder, tmp_path):
+    np.save(tmp_path / "gray.npy", IMAGES[:1] * np.uint8(99))
+    message = refused(65, "encode", f"--workdir={folder}", tmp_path / "gray.npy", f"--out={tmp_path / 'a.vjx'}")
+    assert "a pixel is 99" in message and "0 and 255" in message
+    assert not (tmp_path / "a.vjx").exists()
+
+
+def test_originals_that_do_not_fit_are_refused(tmp_path):
+    from vae_jax.errors import ConfigError, DataError, OutputError
+
+    shape = (8, 8, 1)
+    np.save(tmp_path / "float.npy", IMAGES / 1.0)
+    np.save(tmp_path / "flat.npy", IMAGES[0])
+    np.savez(tmp_path / "labels.npz", images=IMAGES[:3], labels=[1, 2])
+    np.savez(tmp_path / "other.npz", x=IMAGES)
+    (tmp_path / "text.npy").write_text("no array")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "wide").mkdir()
+    Image.new("L", (9, 8)).save(tmp_path / "wide" / "a.png")
+    for name, words in {
+        "float.npy": "holds float64.*uint8",
+        "flat.npy": r"shape \(8, 8\)",
+        "labels.npz": "labels must be 3",
+        "other.npz": "no array 'images', only: x",
+        "text.npy": "cannot be read as an array",
+        "none.npy": "no such file",
+        "none.txt": "no such file or folder",
+        "empty": "no pictures",
+        "wide": r"a.png has the shape \(8, 9, 1\)",
+    }.items():
+        with pytest.raises(DataError, match=words):
+            read_originals(tmp_path / name, shape)
+    shutil.copy(tmp_path / "wide" / "a.png", tmp_path / "wide" / "b.jpg.png")
+    shutil.copy(tmp_path / "wide" / "a.png", tmp_path / "wide" / "b.jpg")
+    with pytest.raises(DataError, match="both come back as b"):
+        read_originals(tmp_path / "wide", (8, 9, 1))
+    with pytest.raises(ConfigError, match="must end in"):
+        check_target(tmp_path / "x", None)
+    with pytest.raises(OutputError, match="is no folder"):
+        check_target(tmp_path / "x" / "y.npy", None)
+    for name in "../a.png", "/a.png":
+        with pytest.raises(DataError, match="outside"):
+            check_target(tmp_path / "x", [name])
+
+
+def test_labels_beside_an_array_are_read_and_an_empty_array_is_kept(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES[:2])
+    np.save(tmp_path / "a_labels.npy", np.array([3, 1]))
+    assert read_originals(tmp_path / "a.npy", (8, 8, 1)).labels.tolist() == [3, 1]
+    empty = Originals(np.zeros((0, 8, 8, 1), np.uint8), None, channel_axis=False)
+    write_originals(tmp_path / "e.npy", empty)
+    assert np.load(tmp_path / "e.npy").shape == (0, 8, 8)
+    assert read_originals(tmp_path / "e.npy", (8, 8, 1)).images.shape == (0, 8, 8, 1)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    from vae_jax.errors import StorageError
+
+    with pytest.raises(StorageError):
+        container.write(tmp_path / "none" / "a.vjx", b"x")
+    assert os.listdir(tmp_path) == []

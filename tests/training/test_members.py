@@ -1,0 +1,136 @@
+"""Members of one program: each equals its run alone, on its own examples, with its own seed and hyperparameters."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from tests.variants import load
+from vae_jax.data.feed import make_feed, make_spec
+from vae_jax.data.load import load_dataset
+from vae_jax.errors import ConfigError, Diverged
+from vae_jax.parts import put_together
+from vae_jax.streams import stream
+from vae_jax.trained import make_model
+from vae_jax.training.members import Member, fit_members
+from vae_jax.types import TrainState
+
+KEY = stream(20140116, "evaluate")  # as in a run
+
+
+@functools.cache
+def parts(**overrides):
+    settings = {
+        "model__encoder__hidden": (24,),
+        "train__batch_size": 16,
+        "train__epochs": 4,
+        "train__eval_every_epochs": 1,
+        "train__ema_decay": None,
+        "train__steps_per_call": 5,
+        "data__pixels": "dynamic",
+    }
+    config = load("digits.py:variant=vae", **settings | overrides)
+    dataset = load_dataset(config, None)
+    feeds = {split: make_feed(config["data"], dataset, split) for split in ("train", "validation")}
+    return config, dataset, feeds, make_model(config, make_spec(dataset, config["data"]["pixels"]))
+
+
+def of_digit(digit, seed, **hypers):
+    splits = parts()[1].splits
+    train, held_out = (np.flatnonzero(splits[split].labels == digit) for split in ("train", "validation"))
+    return Member(seed, train[: 112 + digit], held_out, hypers)  # seven batches each, and so as many steps alone
+
+
+def fit(members, **overrides):
+    config, _, feeds, model = parts(**overrides)
+    shown = []
+    best = fit_members(model, config, feeds, members, KEY, lambda *row: shown.append(row))
+    return best, shown
+
+
+LEARNS_ZEROS = of_digit(0, 0, learning_rate=3e-2)._replace(held_out=of_digit(1, 0).held_out)  # and is asked for ones
+FEW = Member(0, np.arange(40), np.arange(3))
+MEMBERS = (of_digit(0, 0), of_digit(0, 1), LEARNS_ZEROS, of_digit(3, 0, learning_rate=3e-3, beta=4.0), FEW)
+
+
+@pytest.fixture(scope="module")
+def together():
+    return fit(MEMBERS)
+
+
+def test_a_member_equals_its_run_alone_and_last_is_not_best(together):
+    best, shown = together
+    alone, losses = fit([LEARNS_ZEROS], train__select="last")
+    assert len(shown) == len(losses) == 4
+    for (step, train, value), (step_alone, train_alone, value_alone) in zip(shown, losses, strict=True):
+        assert step == step_alone
+        assert train[2] == pytest.approx(train_alone[0], rel=1e-3)
+        assert value[2] == pytest.approx(value_alone[0], rel=1e-3)
+    assert float(alone.loss[0]) == losses[-1][2][0]
+    assert int(alone.step[0]) == losses[-1][0]
+    assert float(best.loss[2]) < float(alone.loss[0])
+
+
+def test_a_member_with_all_examples_is_an_ordinary_run():
+    settings = {"train__epochs": 1, "train__eval_every_epochs": 1, "schedule__name": "constant"}
+    config, dataset, *_ = parts(seed=3, data__seed=3, **settings)
+    everything = Member(3, np.arange(dataset.sizes["train"]), np.arange(dataset.sizes["validation"]))
+    best, shown = fit([everything], seed=3, data__seed=3, **settings)
+    run = put_together(config, dataset)
+    state, step = TrainState(**run.start()["state"]), run.program.steps_per_epoch
+    state, _ = run.program.chunk(state, 0, step)
+    value = run.program.validate(state.params, state.stats, state.hypers)["loss"]
+    assert shown[-1][0] == step
+    assert float(best.loss[0]) == pytest.approx(value, rel=1e-4)
+
+
+def test_seeds_examples_and_hyperparameters_set_members_apart(together):
+    best, _ = together
+    assert len({float(loss) for loss in best.loss}) == len(MEMBERS)
+    for leaf in jax.tree.leaves(best.params):  # members 0 and 1 differ in the seed alone
+        assert (leaf[0] != leaf[1]).any()
+
+
+def test_what_is_kept_is_the_best_of_the_validations(together):
+    best, shown = together
+    values, steps = np.stack([value for _, _, value in shown]), np.array([step for step, *_ in shown])
+    np.testing.assert_array_equal(best.loss, values.min(axis=0))
+    np.testing.assert_array_equal(best.step, steps[values.argmin(axis=0)])
+
+
+def test_the_parameters_of_a_member_reach_the_loss_it_was_selected_for(together):
+    best, _ = together
+    _, _, feeds, model = parts()
+    for number, member in enumerate(MEMBERS):
+        params, stats = best.member(number)
+        hypers = {"beta": member.hypers.get("beta", 1.0), "kl_warmup_steps": 0.0}
+        evaluate = feeds["validation"].compiled(functools.partial(evaluated, model, params, stats, hypers))
+        value = float(np.mean(evaluate(member.held_out.astype(np.int32))))
+        assert value == pytest.approx(float(best.loss[number]), rel=1e-4)
+
+
+def evaluated(model, params, stats, hypers, batch):
+    return model.evaluate(params, stats, batch, KEY, hypers)["loss"]
+
+
+def test_a_member_that_diverges_is_named():
+    members = [of_digit(0, 0), of_digit(1, 0, learning_rate=1e30)]
+    with pytest.raises(Diverged, match=r"of member 1 is (nan|inf) at step \d"):
+        fit(members)
+
+
+def test_members_that_cannot_be_trained_are_refused():
+    with pytest.raises(ConfigError, match=r"batch_size=16 is more than the 3 training examples of member 1"):
+        fit([of_digit(0, 0), Member(0, np.arange(3), np.arange(3))])
+    with pytest.raises(ConfigError, match="member 0 has no held-out examples"):
+        fit([Member(0, np.arange(30), np.arange(0))])
+    config, _, feeds, model = parts()
+    streamed = {name: feed._replace(arrays={}) for name, feed in feeds.items()}
+    with pytest.raises(ConfigError, match="streamed"):
+        fit_members(model, config, streamed, MEMBERS, KEY)
+
+
+def test_stacked_leaves_have_a_member_in_front(together):
+    best, _ = together
+    assert {leaf.shape[0] for leaf in jax.tree.leaves(best)} == {len(MEMBERS)}
