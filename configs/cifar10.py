@@ -39,7 +39,10 @@ def _began(config):
     config.model.latent = 64
     config.model.encoder.hidden = (256, 128, 64)
     config.model.encoder.activation = "gelu"
+    config.model.distance.name = "mae"
     config.hypers.learning_rate = 3e-4
+    config.hypers.gamma = 0.7
+    config.hypers.k_rate = 0.01
     config.schedule.name = "constant"
     config.train.batch_size = 64
     config.train.halve_patience_epochs = 5

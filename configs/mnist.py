@@ -1,7 +1,8 @@
 """Handwritten digits of 28x28 pixels; needs `--data_dir` with the original MNIST (or binarized MNIST) files.
 
-`get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv | began, and runlocal for a
-run of seconds. All but static run also with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
+`get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv | began | clustering |
+search | lossless | lossless_binary or another key of _VARIANTS, and runlocal for a run of seconds. All but static run
+also with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
 """
 
 from base import apply_variant, set_autoencoder, set_began, set_vae, shorten

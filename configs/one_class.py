@@ -18,7 +18,7 @@ def get_config(arg=""):
     config.train.eval_every_epochs = 5
     config.evaluate.num_importance_samples = 20
     if apply_variant(config, arg, _VARIANTS, default="digits"):
-        config.train.epochs = config.train.eval_every_epochs = 30
+        config.train.epochs = config.train.eval_every_epochs = config.train.epochs * 3 // 10
         config.evaluate.num_importance_samples = 5
     return config
 

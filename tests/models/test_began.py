@@ -28,7 +28,7 @@ SMALL = {"model__encoder__hidden": (16,), "model__latent": 3}
 
 @functools.cache
 def built(**overrides):
-    config = load("digits.py:variant=began", **SMALL | overrides)
+    config = load("digits.py:variant=began", **SMALL | {"model__distance__name": "mae"} | overrides)
     model = make_model(config, Spec(SHAPE, 10, np.full(SHAPE, 0.4, np.float32)))
     return config, model, make_hypers(config.hypers, 5), *jax.jit(model.init)(jax.random.key(0))
 
@@ -141,12 +141,18 @@ def test_label_reaches_both_players():
         make_model(built(model__condition=True)[0], Spec(SHAPE, 0, np.zeros(SHAPE, np.float32)))
 
 
+def test_a_distance_that_says_nothing_of_brightness_is_refused():
+    config = load("digits.py:variant=began", model__distance__name="chroma")
+    with pytest.raises(ConfigError, match=r"'chroma' leaves the brightness of samples open; take mae"):
+        make_model(config, Spec((5, 4, 3), 0, np.zeros((5, 4, 3), np.float32)))
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
         ({"train__select": "best"}, r"train\.select='best' is not for .*; set train\.select=last"),
         ({"train__batch_size": 1}, r"train\.batch_size=1 .*; expected 2 or more"),
-        ({"hypers__gamma": 1.1}, r"hypers\.gamma=1\.1 is not allowed: expected a number above 0, up to 1"),
+        ({"hypers__gamma": 0.0}, r"hypers\.gamma=0\.0 is not allowed: expected a number above 0"),
         ({"hypers__k_rate": 0.0}, r"hypers\.k_rate=0\.0 is not allowed: expected a number above 0"),
     ],
 )

@@ -41,7 +41,7 @@ def test_densities_take_all_pixels(likelihood, values):
 @pytest.mark.parametrize("variant", all_variants())
 def test_every_config_has_pixels_for_its_likelihood(variant):
     config = load_small(variant)
-    images = np.zeros((2, 28, 28, 1), np.uint8)
+    images = np.zeros((2, 28, 28, 3), np.uint8)
     splits = {name: Split(images) for name in ("train", "validation", "test")}
     dataset = Dataset(config.data.name, splits, LEVELS.get(config.data.name, 255), 10, "")
     assert make_model(config, make_spec(dataset, config.data.pixels)).init

@@ -27,6 +27,14 @@ def test_linear_distances(name, expected, x_and_output):
     np.testing.assert_array_equal(distance.picture(out), out)
 
 
+def test_sigmoid_mae_is_the_absolute_error_of_the_sigmoid_of_the_output(x_and_output):
+    x, out = x_and_output
+    p, distance = scipy.special.expit(out.astype(np.float64)), distances.sigmoid_mae()
+    np.testing.assert_allclose(distance.between(x, out), np.abs(x - p).mean((1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(distance.picture(distance.offset(x)), x, atol=5e-3)
+    np.testing.assert_allclose(distance.picture(out), p, rtol=1e-5)
+
+
 def test_bce_is_the_cross_entropy_of_the_sigmoid_of_the_output(x_and_output):
     x, out = x_and_output
     p = scipy.special.expit(out.astype(np.float64))

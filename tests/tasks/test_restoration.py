@@ -121,7 +121,7 @@ def test_colour_keeps_the_luminance_and_beats_gray_and_the_mean_colour(colorizin
     test = saved.seen("test")
     assert methods["input"]["chroma_psnr_db"] == pytest.approx(float(psnr_of(np.square(chroma(test["image"])).mean())))
     for row in rows[2:]:
-        np.testing.assert_allclose(luminance(row), luminance(test["input"][: len(row)]), atol=1e-5)
+        np.testing.assert_allclose(luminance(row), luminance(rows[1]), atol=1e-5)
     for name in "model", "linear_optimum":
         figures = [methods[method]["chroma_psnr_db"] for method in ("input", "mean_colour", name)]
         assert figures == sorted(figures)

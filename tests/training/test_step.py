@@ -151,7 +151,7 @@ def test_noise_of_an_example_does_not_depend_on_its_place_in_the_batch(parts):
 
 
 def test_two_players_keep_one_balance_over_the_devices():
-    parts = build("began", optimizer__b1=None, hypers__k_rate=20.0, hypers__learning_rate=1e-2)
+    parts = build("began", optimizer__b1=None, hypers__gamma=0.5, hypers__k_rate=20.0, hypers__learning_rate=1e-2)
     model, optimizer, _, feed, _ = parts
     begun = start(parts)
     begun = begun._replace(stats=begun.stats | {"k": jnp.float32(0.5)})

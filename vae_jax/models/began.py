@@ -9,7 +9,8 @@ L(G(z)). The weight k follows from how the two stand (section 3.4):
 so that L(G(z)) / L(x) settles at gamma, the diversity ratio. M = L(x) + |gamma L(x) - L(G(z))|, logged as
 'convergence', tells how far training has come (section 3.4.1); the losses of the players do not.
 
-Departures from the paper: z ~ N(0, I) rather than uniform, and both players see the same G(z).
+Departures from the paper: z ~ N(0, I) rather than uniform; both players see the same G(z); gamma may exceed 1, which
+asks for samples that D reconstructs worse than the data: small dense networks collapse below.
 """
 
 from __future__ import annotations
@@ -52,16 +53,18 @@ def make(
         latent: D, the size of the discriminator's code and of the generator's z.
         encoder: a component of `nn.encoders`, of the discriminator.
         decoder: a component of `nn.decoders`: the discriminator and the generator have one each.
-        distance: a component of `prob.distances`, L; mae in the paper.
+        distance: a component of `prob.distances`, L; mae in the paper. It should be 0 at x* = x.
         condition: whether both players see the label.
 
     Raises:
-        ConfigError: condition is asked for, but the data have no labels.
+        ConfigError: condition is asked for, but the data have no labels, or the distance leaves the samples open.
     """
     if condition and not spec.num_classes:
         raise ConfigError("model.condition=True needs labels, and the data have none")
     num_classes = spec.num_classes if condition else 0
     measure = build("prob.distances", distance)()
+    if measure.min_channels > 1:
+        raise ConfigError(f"model.distance.name={distance['name']!r} leaves the brightness of samples open; take mae")
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
     def one_hot(label: jax.Array) -> jax.Array:

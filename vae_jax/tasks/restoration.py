@@ -64,10 +64,11 @@ def evaluate(saved: Saved) -> tuple[dict[str, Any], list[np.ndarray]]:
         methods["model_from_file"] = _network(saved.trained, test | {"input": stored}), {}
     methods |= _colours(saved, test) if name == "gray" else _filters(saved, test)
     figures = {method: _figures(name, test, *found) for method, found in methods.items()}
-    rows = [output[:_SHOWN] for output, _ in methods.values()]
+    shown = evenly_spaced(len(test["image"]), _SHOWN)  # for the test split may be in the order of its classes
+    rows = [output[shown] for output, _ in methods.values()]
     corruption = dict(saved.trained.config["data"]["corruption"])
     sizes = {"num_images": len(test["image"]), "num_fitted": _num_fitted(saved)}
-    return {"split": "test", **sizes, "corruption": corruption, "methods": figures}, [test["image"][:_SHOWN], *rows]
+    return {"split": "test", **sizes, "corruption": corruption, "methods": figures}, [test["image"][shown], *rows]
 
 
 def restore(
