@@ -148,15 +148,14 @@ def set_autoencoder(config: ConfigDict, distance: str = "mse") -> ConfigDict:
     return config
 
 
-def set_began(config: ConfigDict) -> ConfigDict:
+def set_began(config: ConfigDict, gamma: float, distance: str = "mae") -> ConfigDict:
     """Make the model a BEGAN with its paper's Adam; the last parameters are kept.
 
-    Small dense networks want more of gamma than the paper's convolutional ones (at most 1), or the generator collapses;
-    and k follows faster than there (1e-3), for runs are shorter here.
+    k follows faster than in the paper (1e-3), for runs are shorter here.
     """
-    set_autoencoder(config, "sigmoid_mae")
+    set_autoencoder(config, distance)
     config.model.name = "began"
-    config.hypers.gamma = 1.5
+    config.hypers.gamma = gamma
     config.hypers.k_rate = 0.1
     config.optimizer.b1 = 0.5
     config.train.select = "last"

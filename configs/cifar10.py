@@ -35,13 +35,11 @@ def _colorize(config):
 
 def _began(config):
     """An autoencoder inside a GAN: 3072-256-128-64-64 and back, and a generator like the way back."""
-    set_began(config)
+    set_began(config, gamma=0.7)
     config.model.latent = 64
     config.model.encoder.hidden = (256, 128, 64)
     config.model.encoder.activation = "gelu"
-    config.model.distance.name = "mae"
     config.hypers.learning_rate = 3e-4
-    config.hypers.gamma = 0.7
     config.hypers.k_rate = 0.01
     config.schedule.name = "constant"
     config.train.batch_size = 64

@@ -61,9 +61,9 @@ def _conv(config):
 
 def _began(config):
     """An autoencoder inside a GAN."""
-    set_began(config)
+    set_began(config, gamma=1.0)
     config.model.latent = 16
-    config.train.halve_patience_epochs = 20
+    config.train.halve_patience_epochs = 40
 
 
 _VARIANTS = {

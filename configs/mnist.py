@@ -157,8 +157,11 @@ def _lossless_binary(config):
 
 
 def _began(config):
-    """An autoencoder inside a GAN: 784-256-128-64-32 and back, and a generator like the way back."""
-    set_began(config)
+    """An autoencoder inside a GAN: 784-256-128-64-32 and back, and a generator like the way back.
+
+    With gamma at 1, or with linear outputs, the generator of these small networks collapses.
+    """
+    set_began(config, gamma=1.5, distance="sigmoid_mae")
     config.model.latent = 32
     config.model.encoder.hidden = (256, 128, 64)
     config.model.encoder.activation = "gelu"

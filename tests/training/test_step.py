@@ -165,7 +165,9 @@ def test_two_players_keep_one_balance_over_the_devices():
         weights.append(float(metrics["k"]))
     same(state.params, plain.params, atol=1e-5)
     assert float(state.stats["k"]) == pytest.approx(float(plain.stats["k"]), rel=1e-3)
-    assert min(weights) == 0 < max(weights)  # clipped, and not always
+    clipped = [weight in (0, 1) for weight in weights]
+    assert any(clipped)
+    assert not all(clipped)
 
 
 def test_plateau_is_told_by_convergence_where_there_is_one():
