@@ -24,4 +24,8 @@ def get_config(arg=""):
     return config
 
 
-_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder, "began": set_began}
+def _began(config):
+    set_began(config, gamma=1.0)
+
+
+_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder, "began": _began}

@@ -191,5 +191,5 @@ def _alarm(metrics: Mapping[str, float]) -> str | None:
         return None
     return (
         f"the generator has collapsed: its pictures differ from each other {metrics['diversity']:.2f} times as much as "
-        "the data do; raise hypers.gamma or hypers.k_rate, or lower hypers.learning_rate"
+        "the data do; raise hypers.gamma, or try another hypers.k_rate or hypers.learning_rate"
     )
