@@ -1,8 +1,7 @@
 """Handwritten digits of 28x28 pixels; needs `--data_dir` with the original MNIST (or binarized MNIST) files.
 
-`get_config(arg)`: variant=static | dynamic | cvae | autoencoder | linear | denoising | conv | began | clustering |
-search | lossless | lossless_binary or another key of _VARIANTS, and runlocal for a run of seconds. All but static run
-also with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
+`get_config(arg)`: variant= a key of _VARIANTS below (default: static), and runlocal for a run of seconds. All but
+static run as well with `--config.data.name=fashion_mnist`, `kmnist`, `omniglot28` or `mnist_5k`.
 """
 
 from base import apply_variant, set_autoencoder, set_began, set_vae, shorten
@@ -159,7 +158,7 @@ def _lossless_binary(config):
 def _began(config):
     """An autoencoder inside a GAN: 784-256-128-64-32 and back, and a generator like the way back.
 
-    With gamma at 1, or with linear outputs, the generator of these small networks collapses.
+    With gamma=1, linear outputs and 16 latents its generator collapsed (docs/began.md).
     """
     set_began(config, gamma=1.5, distance="sigmoid_mae")
     config.model.latent = 32

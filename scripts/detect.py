@@ -38,9 +38,9 @@ def main(argv):
 
 def _rank(args):
     from vae_jax.data.pictures import read_pictures
-    from vae_jax.tasks.anomaly.files import picture_files
+    from vae_jax.tasks.anomaly.files import given_pictures
 
-    paths = picture_files(args.pictures)
+    paths = given_pictures(args.pictures)
     images = read_pictures(paths, read_manifest(args.workdir)["data"]["shape"], args.invert)
     out = cli.output_file(args.out, ".png") if args.out else args.workdir / "pictures" / "anomalies.png"
     json_file = out.with_suffix(".json") if args.out else args.workdir / "anomalies.json"

@@ -7,8 +7,6 @@ scores and baselines, and writes one_class.json and pictures in the run folder, 
 The same command on a finished run prints its results; an interrupted run starts again from the beginning.
 """
 
-import pathlib
-
 from vae_jax import cli, config
 from vae_jax.data.load import load_dataset
 from vae_jax.training.folder import open_folder
@@ -16,16 +14,13 @@ from vae_jax.training.folder import open_folder
 
 def main(argv):
     flags = cli.parser(__doc__)
-    flags.add_argument("--config", default="configs/one_class.py", help="config file, with :argument if it takes one")
-    flags.add_argument("--workdir", type=cli.path, help="run folder (default: runs/<config>-<fingerprint>)")
+    cli.add_config(flags, default="configs/one_class.py")
     flags.add_argument("--sequential", action="store_true", help="train one model after another, to compare the time")
     cli.add_data_dir(flags)
     args, overrides = cli.parse_with_overrides(flags, argv)
     settings = config.load(args.config, overrides)
-    stem = pathlib.Path(args.config.partition(":")[0]).stem
-    workdir = args.workdir or pathlib.Path("runs", f"{stem}-{config.fingerprint(settings)[:8]}")
     dataset = load_dataset(settings, args.data_dir)
-    with open_folder(workdir, settings) as folder:
+    with open_folder(cli.run_folder(args, config.fingerprint(settings)), settings) as folder:
         # JAX is imported from here on.
         from vae_jax.reporting.progress import say
         from vae_jax.run import use_compilation_cache

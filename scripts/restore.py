@@ -18,7 +18,7 @@ RUN/restoration.json and RUN/pictures/restoration.png.
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
-from vae_jax.training.folder import read_config, read_manifest, write_json
+from vae_jax.training.folder import read_config, read_manifest, replacing, write_json
 
 
 def main(argv):
@@ -52,7 +52,6 @@ def _evaluate(args):
     from vae_jax.reporting.figures import save_rows
     from vae_jax.reporting.progress import say
     from vae_jax.run import use_compilation_cache
-    from vae_jax.tasks.own_pictures import save_whole
     from vae_jax.tasks.restoration import evaluate, lines
     from vae_jax.tasks.saved import open_saved
 
@@ -62,7 +61,8 @@ def _evaluate(args):
     write_json(saved.folder / "restoration.json", results)
     sheet = saved.folder / "pictures" / "restoration.png"
     sheet.parent.mkdir(exist_ok=True)
-    save_whole(sheet, lambda part: save_rows(part, rows))
+    with replacing(sheet) as part:
+        save_rows(part, rows)
     say("\n".join(lines(results)))
     say(f"written to {saved.folder / 'restoration.json'}")
     say(f"rows of {sheet}: clean, {', '.join(results['methods'])}")

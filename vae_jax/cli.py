@@ -46,6 +46,18 @@ def add_data_dir(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--data_dir", type=path, default=default, help=DATA_DIR_HELP)
 
 
+def add_config(flags: argparse.ArgumentParser, default: str) -> None:
+    """Add --config, and --workdir for the folder that the run is to be in: see `run_folder`."""
+    flags.add_argument("--config", default=default, help="config file, with :argument if it takes one")
+    flags.add_argument("--workdir", type=path, help="run folder (default: runs/<config>-<fingerprint>)")
+
+
+def run_folder(args: argparse.Namespace, fingerprint: str) -> pathlib.Path:
+    """Return --workdir, or the folder that is named by the config file and the fingerprint of the config."""
+    stem = pathlib.Path(args.config.partition(":")[0]).stem
+    return args.workdir or pathlib.Path("runs", f"{stem}-{fingerprint[:8]}")
+
+
 def add_workdir(flags: argparse.ArgumentParser) -> None:
     """Add --workdir, the folder of a run that exists."""
     flags.add_argument("--workdir", type=path, required=True, help="run folder")

@@ -15,7 +15,7 @@ import ml_collections
 
 from vae_jax import config as configs
 from vae_jax import results
-from vae_jax.data.dataset import Dataset, sha256
+from vae_jax.data.dataset import Dataset, described, sha256
 from vae_jax.data.load import load_dataset
 from vae_jax.parts import Parts, put_together
 from vae_jax.reporting.log import MetricLog
@@ -124,20 +124,9 @@ def _train(
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:
     """Write manifest.json before the first step, or add a restart to it; other data than at the start are refused."""
-    found = sha256(dataset)
     if step:
         begun = read_manifest(folder)
-        results.check_data(begun, found)
+        results.check_data(begun, sha256(dataset))
         write_json(folder / "manifest.json", manifest.note_restart(begun, step))
         return
-    data = {
-        "name": dataset.name,
-        "origin": dataset.origin,
-        "sha256": found,
-        "sizes": dataset.sizes,
-        "shape": list(dataset.shape),
-        "num_classes": dataset.num_classes,
-        "factors": dict(dataset.factors),
-        "skipped": list(dataset.skipped),
-    }
-    write_json(folder / "manifest.json", manifest.make_manifest(config, data))
+    write_json(folder / "manifest.json", manifest.make_manifest(config, described(dataset)))

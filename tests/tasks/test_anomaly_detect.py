@@ -95,7 +95,7 @@ def test_detect_as_a_user_types_it(root, folder, pictures, tmp_path):
         ([], 2, "no pictures given"),
         (["missing.png"], 65, "no picture missing.png"),
         (["{own}/notes.txt"], 65, "notes.txt cannot be read as a picture"),
-        (["{empty}"], 65, "holds no picture files"),
+        (["{empty}"], 65, "holds no pictures"),
         (["{own}", "--score=magic"], 2, "--score=magic: the model of this run has no such score; it has"),
         (["{own}", "--against=mnist"], 2, "pictures and --against do not go together"),
         (["--against=minst"], 2, "did you mean"),

@@ -93,6 +93,20 @@ def checked(dataset: Dataset) -> Dataset:
     return dataset
 
 
+def described(dataset: Dataset) -> dict[str, Any]:
+    """Return what a manifest says of the data."""
+    return {
+        "name": dataset.name,
+        "origin": dataset.origin,
+        "sha256": sha256(dataset),
+        "sizes": dataset.sizes,
+        "shape": list(dataset.shape),
+        "num_classes": dataset.num_classes,
+        "factors": dict(dataset.factors),
+        "skipped": list(dataset.skipped),
+    }
+
+
 def sha256(dataset: Dataset) -> str:
     """Return the SHA-256 of all pixels, labels and factors in the order of the splits, however they are stored."""
     digest = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -31,6 +32,25 @@ def read_pictures(paths: Sequence[str], shape: tuple[int, int, int], invert: boo
         raise DataError(f"picture files have 1 or 3 channels, and this model needs {shape[2]}")
     images = np.stack([fitted(open_picture(path), shape, "stretch") for path in paths]).astype(np.float32) / 255
     return 1 - images if invert else images
+
+
+def picture_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the picture files below a folder, sorted; hidden ones are none.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            pathlib.Path(where, name)
+            for name in names
+            if not name.startswith(".") and pathlib.PurePath(name).suffix.lower() in SUFFIXES
+        ]
+    if not found:
+        raise DataError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
 
 
 def open_picture(file: str | pathlib.Path | BinaryIO, name: str = "") -> Image.Image:

@@ -30,9 +30,10 @@ def per_example(
     return found
 
 
-def seen(feed: Feed, shape: tuple[int, int, int], limit: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return at most `limit` evenly spaced examples of a split as a model sees them: these fields of the batch."""
-    see, chosen = feed.compiled(lambda batch: {name: batch[name] for name in names}), evenly_spaced(feed.size, limit)
+def seen(feed: Feed, shape: tuple[int, int, int], limit: int | None, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return these fields of a split's examples as a model sees them: of `limit` evenly spaced ones, or of all."""
+    see = feed.compiled(lambda batch: {name: batch[name] for name in names})
+    chosen = evenly_spaced(feed.size, feed.size if limit is None else limit)
     return per_example(lambda index: see(chosen[index]), len(chosen), batch_for(len(chosen), shape))
 
 

@@ -35,7 +35,7 @@ def make(
         ConfigError: the pictures have too few channels for the distance.
     """
     measure = build("prob.distances", distance)()
-    if spec.shape[2] < measure.min_channels:
+    if measure.colour_only and spec.shape[2] < 2:
         raise ConfigError(
             f"model.distance.name={distance['name']!r} needs pictures in colour, and these have {spec.shape[2]} channel"
         )

@@ -10,7 +10,7 @@ so that L(G(z)) / L(x) settles at gamma, the diversity ratio. M = L(x) + |gamma 
 'convergence', tells how far training has come (section 3.4.1); the losses of the players do not.
 
 Departures from the paper: z ~ N(0, I) rather than uniform; both players see the same G(z); gamma may exceed 1, which
-asks for samples that D reconstructs worse than the data: small dense networks collapse below.
+asks for samples that D reconstructs worse than the data: at 1 the dense network for MNIST collapsed (docs/began.md).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from flax import nnx
 from vae_jax.build import build
 from vae_jax.errors import ConfigError
 from vae_jax.nn.bind import bind
+from vae_jax.prob.distances import Distance
 from vae_jax.types import Batch, Model, Spec, Tree
 
 _COLLAPSED = 0.2  # diversity
@@ -33,6 +34,41 @@ _MEMORY = 0.999  # of its moving average: collapse is what has lasted for some t
 
 class Balance(nnx.Variable):
     """What the game carries from step to step besides the parameters."""
+
+
+class _Decoder(nnx.Module):
+    """From a code [N,D] and a label [N] to the raw output [N,H,W,C]."""
+
+    def __init__(self, layers: nnx.Module, num_classes: int):
+        self.layers, self.num_classes = layers, num_classes
+
+    def __call__(self, z: jax.Array, label: jax.Array) -> jax.Array:
+        return self.layers(jnp.concatenate([z, jax.nn.one_hot(label, self.num_classes)], -1))[..., 0]
+
+
+class _Discriminator(nnx.Module):
+    """The autoencoder, and how badly it reconstructs."""
+
+    def __init__(self, encoder: nnx.Module, code: nnx.Module, decoder: _Decoder, measure: Distance):
+        self.encoder, self.code, self.decoder, self.measure = encoder, code, decoder, measure
+
+    def encode(self, x: jax.Array, label: jax.Array) -> jax.Array:
+        return self.code(self.encoder(x, jax.nn.one_hot(label, self.decoder.num_classes)))
+
+    def error(self, x: jax.Array, seen: jax.Array, label: jax.Array) -> jax.Array:
+        return self.measure.between(x, self.decoder(self.encode(seen, label), label))
+
+
+class _Networks(nnx.Module):
+    """Both players, the weight k, and the moving average of the diversity."""
+
+    def __init__(self, discriminator: _Discriminator, generator: _Decoder):
+        self.discriminator, self.generator = discriminator, generator
+        self.k, self.diversity = Balance(jnp.float32(0)), Balance(jnp.float32(1))
+
+    @property
+    def weight(self) -> jax.Array:
+        return jnp.clip(self.k[...], 0, 1)
 
 
 def make(
@@ -63,46 +99,22 @@ def make(
         raise ConfigError("model.condition=True needs labels, and the data have none")
     num_classes = spec.num_classes if condition else 0
     measure = build("prob.distances", distance)()
-    if measure.min_channels > 1:
+    if measure.colour_only:
         raise ConfigError(f"model.distance.name={distance['name']!r} leaves the brightness of samples open; take mae")
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
-    def one_hot(label: jax.Array) -> jax.Array:
-        return jax.nn.one_hot(label, num_classes)
+    def make_decoder(rngs: nnx.Rngs) -> nnx.Module:
+        return decode_with(latent + num_classes, measure.offset(spec.mean)[..., None], rngs)
 
-    class Decoder(nnx.Module):
-        """From a code and a label to the raw output."""
+    def networks(rngs: nnx.Rngs) -> _Networks:
+        encoder = encode_with(spec.shape, num_classes, rngs)
+        code = nnx.Linear(encoder.num_features, latent, rngs=rngs)
+        discriminator = _Discriminator(encoder, code, _Decoder(make_decoder(rngs), num_classes), measure)
+        return _Networks(discriminator, _Decoder(make_decoder(rngs), num_classes))
 
-        def __init__(self, rngs: nnx.Rngs):
-            self.layers = decode_with(latent + num_classes, measure.offset(spec.mean)[..., None], rngs)
+    network = bind(networks)
 
-        def __call__(self, z: jax.Array, label: jax.Array) -> jax.Array:
-            return self.layers(jnp.concatenate([z, one_hot(label)], -1))[..., 0]
-
-    class Discriminator(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs):
-            self.encoder = encode_with(spec.shape, num_classes, rngs)
-            self.code = nnx.Linear(self.encoder.num_features, latent, rngs=rngs)
-            self.decoder = Decoder(rngs)
-
-        def encode(self, x: jax.Array, label: jax.Array) -> jax.Array:
-            return self.code(self.encoder(x, one_hot(label)))
-
-        def error(self, x: jax.Array, seen: jax.Array, label: jax.Array) -> jax.Array:
-            return measure.between(x, self.decoder(self.encode(seen, label), label))
-
-    class Networks(nnx.Module):
-        def __init__(self, rngs: nnx.Rngs):
-            self.discriminator, self.generator = Discriminator(rngs), Decoder(rngs)
-            self.k, self.diversity = Balance(jnp.float32(0)), Balance(jnp.float32(1))
-
-        @property
-        def weight(self) -> jax.Array:
-            return jnp.clip(self.k[...], 0, 1)
-
-    network = bind(Networks)
-
-    def draw(net: Networks, batch: Batch, key: jax.Array) -> jax.Array:
+    def draw(net: _Networks, batch: Batch, key: jax.Array) -> jax.Array:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
         z = jax.vmap(lambda key: jax.random.normal(key, (latent,)))(keys)
         return measure.picture(net.generator(z, batch["label"]))

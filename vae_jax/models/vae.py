@@ -15,8 +15,9 @@ from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.errors import ConfigError
-from vae_jax.nn.bind import bind
+from vae_jax.nn.bind import Network, bind
 from vae_jax.prob.distributions import Normal, standard_normal
+from vae_jax.prob.likelihoods import Likelihood
 from vae_jax.types import Batch, Coding, Draws, Model, Spec, Values
 
 _PIXELS = {"binary": "0 and 1", "levels": "k/255", "unit": "any value in [0, 1]"}
@@ -119,19 +120,25 @@ def make(
         z = prior.at(temperature * jax.random.normal(key, (len(label), latent)))
         return decode(params, stats, z, label)
 
+    coding = _coding(network, observe, prior) if observe.digit else None
+    return Model(network.init, loss, evaluate, log_weights, encode, decode, sample, coding=coding)
+
+
+def _coding(network: Network, observe: Likelihood, prior: Normal) -> Coding:
+    """Return what entropy coding needs: one layer of latents, so nothing is above it."""
+
     def posterior(params, stats, batch, above):
         del above
         return network.merge(params, stats).posterior(batch)
 
     def prior_of(params, stats, label, above):
         del params, stats, above
-        return Normal(*(jnp.broadcast_to(value, (len(label), latent)) for value in prior))
+        return Normal(*(jnp.broadcast_to(value, (len(label), *value.shape)) for value in prior))
 
-    def maps_of(params, stats, label, latents):
+    def maps(params, stats, label, latents):
         return network.merge(params, stats).maps(latents[0], label)
 
-    coding = Coding((latent,), observe.bases, posterior, prior_of, maps_of, observe.digit) if observe.digit else None
-    return Model(network.init, loss, evaluate, log_weights, encode, decode, sample, coding=coding)
+    return Coding(prior.loc.shape, observe.bases, posterior, prior_of, maps, observe.digit)
 
 
 def _check_support(name: str, support: Values, values: Values | None) -> None:

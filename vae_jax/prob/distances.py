@@ -20,7 +20,7 @@ class Distance(NamedTuple):
     between: Callable[[jax.Array, jax.Array], jax.Array]  # (x [N,H,W,C], output [N,H,W,C]) -> [N]
     picture: Callable[[jax.Array], jax.Array]  # output -> x* [N,H,W,C]
     offset: Callable[[np.ndarray], np.ndarray]  # mean picture -> the output's initial value
-    min_channels: int = 1  # of a picture that it says anything of
+    colour_only: bool = False  # whether it says nothing of brightness, and so nothing of gray pictures
 
 
 def mse() -> Distance:
@@ -54,7 +54,10 @@ def chroma() -> Distance:
         return values - values.mean(-1, keepdims=True)
 
     return Distance(
-        lambda x, out: _mean_pixels(jnp.square(colour(x - out))), lambda out: colour(out) + 0.5, _identity, 2
+        lambda x, out: _mean_pixels(jnp.square(colour(x - out))),
+        lambda out: colour(out) + 0.5,
+        _identity,
+        colour_only=True,
     )
 
 

@@ -25,7 +25,7 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_width: int = 640) -> None:
     """Write pictures in [0, 1] (values outside are clipped) as a grid, enlarged by whole factors, without smoothing."""
-    sheet = _as_picture(tile(images, columns))
+    sheet = as_picture(tile(images, columns))
     _enlarged(sheet, max(1, -(-min_width // sheet.width))).save(path)
 
 
@@ -42,7 +42,7 @@ def save_captioned(
     pen = ImageDraw.Draw(sheet)
     for i, (image, text) in enumerate(zip(images, captions, strict=True)):
         x, y = (i % columns) * width + 4, (i // columns) * height + 4
-        sheet.paste(_enlarged(_as_picture(image), factor), (x, y))
+        sheet.paste(_enlarged(as_picture(image), factor), (x, y))
         pen.text((x, y + images.shape[1] * factor + 1), text, fill="black", font=font)
     sheet.save(path)
 
@@ -89,7 +89,7 @@ def save_latent_map(
     figure.savefig(path, dpi=120)
 
 
-def _as_picture(image: np.ndarray) -> Image.Image:
+def as_picture(image: np.ndarray) -> Image.Image:
     """Turn [H,W,C] in [0, 1] into a picture; of 2 channels the third is black, of more than 3 the rest is left out."""
     values = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
     if values.shape[-1] == 2:

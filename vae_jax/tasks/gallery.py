@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_jax.data.pictures import SUFFIXES, read_pictures
-from vae_jax.errors import DataError, StorageError
+from vae_jax.data.pictures import picture_files, read_pictures
+from vae_jax.errors import DataError
 from vae_jax.evaluation.retrieval import Index, make_index
 from vae_jax.tasks.representations import check_searchable, encode, reader
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
 from vae_jax.training.fingerprint import state_sha256
-from vae_jax.training.folder import read_manifest
+from vae_jax.training.folder import read_manifest, replacing
 
 
 class Gallery(NamedTuple):
@@ -51,11 +49,7 @@ def folder_pictures(folder: pathlib.Path, shape: tuple[int, int, int], invert: b
     """
     if not folder.is_dir():
         raise DataError(f"--gallery={folder} is not a folder")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    inner = sorted(path.relative_to(folder) for path in found)
-    inner = [path for path in inner if not any(part.startswith(".") for part in path.parts)]
-    if not inner:
-        raise DataError(f"--gallery={folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    inner = [path.relative_to(folder) for path in picture_files(folder)]
     files = [(str(path), hashlib.sha256(_bytes(folder / path)).hexdigest()) for path in inner]
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     return Gallery(
@@ -121,15 +115,6 @@ def _write_index(path: pathlib.Path, fingerprint: str, approximate: Index) -> No
     import faiss
 
     engine = faiss.serialize_index(approximate.engine)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez(file, fingerprint=fingerprint, vectors=approximate.vectors, engine=engine)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise StorageError(f"writing {path} failed: {error.strerror}") from error
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as part:
+        np.savez(part, fingerprint=fingerprint, vectors=approximate.vectors, engine=engine)

@@ -26,6 +26,8 @@ _PATHS = 8  # interpolations, and latents that are walked along
 def look(saved: Saved, num: int, seed: int) -> tuple[dict[str, Any], list[pathlib.Path]]:
     """Draw `num` pictures, measure them beside test data, and write generation.json and the pictures of a run.
 
+    Interpolations and walks go through codes, of a GAN those of its discriminator.
+
     An autoencoder has no prior: its codes are drawn from the normal distribution fitted to those of the training
     pictures (Ghosh et al. 2020, section 4: an ex-post density). So are PCA's, whose every figure stands beside.
     """

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from vae_jax.data.pictures import fitted, open_picture
-from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
-from vae_jax.reporting.figures import save_captioned
+from vae_jax.errors import ConfigError, DataError, OutputError
+from vae_jax.reporting.figures import as_picture, save_captioned
+from vae_jax.training.folder import replacing
 
 SHEET = "before_after.png"
 _CELL = 128  # pixels, of a side of a picture on the sheet, at most
@@ -73,34 +74,20 @@ def files_in(folder: pathlib.Path, paths: Sequence[str]) -> list[pathlib.Path]:
     return files
 
 
-def save_whole(file: pathlib.Path, save: Callable[[pathlib.Path], None]) -> None:
-    """Write a picture with save(path) and put it in place: a reader sees the old file or the new one.
-
-    Raises:
-        StorageError: writing failed; the old file is intact.
-    """
-    part = file.with_name(f".{file.stem}.part{file.suffix}")
-    try:
-        save(part)
-        part.replace(file)
-    except OSError as error:
-        raise StorageError(f"writing {file} failed: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def save_picture(file: pathlib.Path, picture: np.ndarray) -> None:
     """Write a picture [H,W,C] in [0, 1] as a PNG of 8 bits."""
-    save_whole(file, _eight_bits(picture).save)
+    with replacing(file) as part:
+        as_picture(picture).save(part)
 
 
 def save_sheet(file: pathlib.Path, rows: Mapping[str, Sequence[np.ndarray]], names: Sequence[str]) -> None:
     """Write rows of pictures of any sizes, one row for each stage, with their names below."""
     pictures = [picture for row in rows.values() for picture in row]
     side = min(_CELL, max(max(picture.shape[:2]) for picture in pictures))
-    cells = np.stack([fitted(_eight_bits(picture), (side, side, 3), "pad") for picture in pictures]) / 255
+    cells = np.stack([fitted(as_picture(picture), (side, side, 3), "pad") for picture in pictures]) / 255
     captions = [f"{name}, {stage}" for stage in rows for name in names]
-    save_whole(file, lambda part: save_captioned(part, cells, captions, len(names)))
+    with replacing(file) as part:
+        save_captioned(part, cells, captions, len(names))
 
 
 def by_tiles(restore: Restore, picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -147,8 +134,3 @@ def _starts(length: int, side: int) -> list[int]:
 def _slope(side: int) -> np.ndarray:
     place = np.arange(side)
     return np.minimum(place + 1, side - place).astype(np.float64)
-
-
-def _eight_bits(picture: np.ndarray) -> Image.Image:
-    values = (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
-    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -66,10 +66,15 @@ def reader(saved: Saved, split: str) -> Callable[[np.ndarray], np.ndarray]:
     return lambda index: images[index] / levels
 
 
-def represent(saved: Saved, names: tuple[str, ...]) -> dict[str, Split]:
+def represent(saved: Saved, names: tuple[str, ...], codes: Mapping[str, np.ndarray] | None = None) -> dict[str, Split]:
     """Return splits as codes, as pixels, and as the principal components of the training pictures, as many as latents.
 
     Of a split of more than 1 GB as float32 pictures are taken at even spacing.
+
+    Args:
+        saved: the run.
+        names: of the splits.
+        codes: those of whole splits that are at hand, [N,D], by name.
     """
     trained, shape = saved.trained, saved.dataset.shape
     check_searchable(trained)
@@ -81,8 +86,9 @@ def represent(saved: Saved, names: tuple[str, ...]) -> dict[str, Split]:
         read, labels = reader(saved, name), saved.dataset.splits[name].labels
         labels = labels if saved.dataset.num_classes > 1 else None
         pixels = read(chosen).reshape(len(chosen), -1)
+        known = (codes or {}).get(name)
         vectors = {
-            "latent": encode(trained, len(chosen), lambda index: read(chosen[index])),
+            "latent": encode(trained, len(chosen), lambda i: read(chosen[i])) if known is None else known[chosen],
             "pixels": pixels,
             "pca": ((pixels - pca.mean.astype(np.float32)) @ pca.components.T.astype(np.float32)),
         }

@@ -63,7 +63,7 @@ def evaluate(saved: Saved, say: Callable[[str], None]) -> dict[str, Any]:
     check_searchable(saved.trained)
     gallery = training_pictures(saved)
     exact, approximate = open_index(saved.folder, saved.trained, gallery, say)
-    splits = represent(saved, ("train", "test"))
+    splits = represent(saved, ("train", "test"), {"train": exact.vectors})
     train, test = splits["train"], splits["test"]
     results: dict[str, Any] = {"num_gallery": len(train.chosen), "num_queries": len(test.chosen)}
     for name, queries in test.vectors.items():

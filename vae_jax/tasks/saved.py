@@ -15,8 +15,6 @@ from vae_jax.results import check_data
 from vae_jax.trained import Trained, load
 from vae_jax.training.folder import read_config, read_manifest
 
-_ALL = 2**31 - 1
-
 
 class Saved(NamedTuple):
     """A trained model, its data and its folder."""
@@ -33,7 +31,7 @@ class Saved(NamedTuple):
             limit: take at most so many, evenly spaced; None for all.
         """
         feed = make_feed(self.trained.config["data"], self.dataset, split)
-        return seen(feed, self.dataset.shape, limit or _ALL, ("image", "input", "label"))
+        return seen(feed, self.dataset.shape, limit, ("image", "input", "label"))
 
 
 def open_saved(workdir: pathlib.Path, data_dir: pathlib.Path | None) -> Saved:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import fnmatch
 import json
 import math
 import os
@@ -31,7 +32,7 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
         if (
             path.is_dir()
             and not (path / "config.json").exists()
-            and set(os.listdir(path)) - {".lock", ".config.json.part"}
+            and not all(name == ".lock" or fnmatch.fnmatch(name, ".config.*.part.json") for name in os.listdir(path))
         ):
             raise OutputError(f"{path} is not empty and holds no run (no config.json); choose another --workdir")
         _refuse_other(path, config)
@@ -69,16 +70,30 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write a text file atomically, as `write_json`."""
-    part = path.with_name(f".{path.name}.part")
+    with replacing(path) as part:
+        part.write_text(text)
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Give a path beside `path`, of the same suffix, to write to; at the end it takes the place of the old file.
+
+    Readers see the old file or the new one.
+
+    Raises:
+        StorageError: the disk is full or gone; the old file is intact.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with open(part, "w") as file:
-            file.write(text)
-            file.flush()
+        yield part
+        with open(part, "rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"writing {path} failed: {error.strerror}") from error
+        raise StorageError(f"writing {path} failed: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def read_config(path: pathlib.Path) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import zipfile
 
@@ -11,7 +10,7 @@ import numpy as np
 from vae_jax.data.cache import Place
 from vae_jax.data.collection import Collection, Rules, assemble, decode_once
 from vae_jax.data.dataset import SPLITS, Dataset, Split
-from vae_jax.data.pictures import SUFFIXES, open_picture
+from vae_jax.data.pictures import open_picture, picture_files
 from vae_jax.data.splitting import stratified_parts
 from vae_jax.errors import DataError
 
@@ -43,7 +42,7 @@ def folder(
         DataError: naming the file and the rule that it breaks.
     """
     root = _home(place, None)
-    files = _files(root)
+    files = picture_files(root)
     rules = Rules(size, fit, channels, on_error, validation, test)
     stats = [(f"{file.relative_to(root)}", file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
@@ -96,21 +95,6 @@ def _home(place: Place, inner: str | None) -> pathlib.Path:
     if not place.data_dir.is_dir():
         raise DataError(f"--data_dir={place.data_dir} is not a folder")
     return place.data_dir / inner if inner and (place.data_dir / inner).is_dir() else place.data_dir
-
-
-def _files(root: pathlib.Path) -> list[pathlib.Path]:
-    """Return the picture files below a folder, sorted; hidden ones are none."""
-    found = []
-    for where, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            pathlib.Path(where, name)
-            for name in names
-            if not name.startswith(".") and pathlib.PurePath(name).suffix.lower() in SUFFIXES
-        ]
-    if not found:
-        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return sorted(found)
 
 
 def _parts(root: pathlib.Path, files: list[pathlib.Path]) -> dict[str, Collection]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from vae_jax.data.pictures import SUFFIXES
+from vae_jax.data.pictures import picture_files
 from vae_jax.errors import DataError
 
 
-def picture_files(given: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+def given_pictures(given: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     """Return the files, and all pictures in the folders and below them, in order of their names.
 
     Raises:
@@ -18,10 +18,7 @@ def picture_files(given: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     found: list[pathlib.Path] = []
     for path in given:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-            if not inside:
-                raise DataError(f"{path} holds no picture files ({', '.join(sorted(SUFFIXES))})")
-            found += inside
+            found += picture_files(path)
         elif path.exists():
             found.append(path)
         else:

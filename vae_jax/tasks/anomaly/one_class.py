@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vae_jax.data.dataset import Dataset, sha256
-from vae_jax.data.feed import Feed, make_feed, make_spec
+from vae_jax.data.dataset import Dataset, described, sha256
+from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.errors import ConfigError
 from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, with_intervals
 from vae_jax.evaluation.splits import seen
@@ -36,7 +36,6 @@ from vae_jax.training.members import Member, fit_members
 RESULTS = "one_class.json"
 QUANTILE = 0.95  # of the held-out normal scores is the threshold
 _RESAMPLES = 300
-_ALL = 2**31 - 1
 
 
 class Scored(NamedTuple):
@@ -137,7 +136,8 @@ def train_classes(
 
 def normal_and_test(config: Mapping[str, Any], dataset: Dataset) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
     """Return the normal pictures of every class, train and held_out [N,H,W,C], and all test pictures, in order."""
-    views = {split: _view(make_feed(config["data"], dataset, split), dataset) for split in dataset.splits}
+    feeds = {split: make_feed(config["data"], dataset, split) for split in dataset.splits}
+    views = {split: seen(feed, dataset.shape, None, ("image",))["image"] for split, feed in feeds.items()}
     names = {"train": "train", "held_out": "validation"}
     normal = [
         {name: views[split][dataset.splits[split].labels == number] for name, split in names.items()}
@@ -191,17 +191,10 @@ def measure(scored: Sequence[Scored], labels: np.ndarray) -> dict[str, Any]:
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path) -> None:
     """Write manifest.json, or compare the data with it where there is one."""
-    found = sha256(dataset)
     if (folder / "manifest.json").exists():
-        check_data(read_manifest(folder), found)
+        check_data(read_manifest(folder), sha256(dataset))
         return
-    data = {"name": dataset.name, "origin": dataset.origin, "sha256": found, "sizes": dataset.sizes}
-    data |= {"shape": list(dataset.shape), "num_classes": dataset.num_classes}
-    write_json(folder / "manifest.json", make_manifest(config, data))
-
-
-def _view(feed: Feed, dataset: Dataset) -> np.ndarray:
-    return seen(feed, dataset.shape, _ALL, ("image",))["image"]
+    write_json(folder / "manifest.json", make_manifest(config, described(dataset)))
 
 
 def _auroc(normal: np.ndarray, anomalous: np.ndarray) -> float:

@@ -55,7 +55,8 @@ def draw(
     folder.mkdir(exist_ok=True)
     rows, lines = [], {}
     for number, values in enumerate(scores[:_MAX_CLASSES]):
-        own, other = (index[np.argsort(values[index])] for index in map(np.flatnonzero, _apart(labels, number)))
+        ranked = np.argsort(values, kind="stable")
+        own, other = ranked[labels[ranked] == number], ranked[labels[ranked] != number]
         gap = np.full((1, *pictures.shape[1:]), 0.5, np.float32)
         parts = [pictures[_few(own)], gap, pictures[_few(own[::-1])], gap, pictures[_few(other)]]
         rows.append(np.concatenate(parts))
@@ -63,10 +64,6 @@ def draw(
     save_grid(folder / "one_class.png", np.concatenate(rows), len(rows[0]))
     save_lines(folder / "roc.png", lines, ("share of normal pictures flagged", f"share of anomalies found ({name})"))
     return [folder / "one_class.png", folder / "roc.png"]
-
-
-def _apart(labels: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    return labels == number, labels != number
 
 
 def _few(index: np.ndarray) -> np.ndarray:

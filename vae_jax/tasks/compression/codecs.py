@@ -48,8 +48,9 @@ def lossy_rates(images: np.ndarray) -> dict[str, list[Rate]]:
         return {}
     curves = {}
     for name in "JPEG", "WebP":
-        curves[f"{name}, a file each"] = [_lossy(name, images, list(images), quality) for quality in QUALITIES]
-        curves[f"{name}, sheets"] = [_lossy(name, images, sheets(images), quality) for quality in QUALITIES]
+        for how, pictures in (("a file each", list(images)), ("sheets", sheets(images))):
+            codec = f"{name}, {how}"
+            curves[codec] = [_lossy(codec, name.upper(), images, pictures, quality) for quality in QUALITIES]
     return curves
 
 
@@ -76,12 +77,11 @@ def _cut(sheet: np.ndarray, height: int, width: int) -> np.ndarray:
     return grid.reshape(-1, height, width, channels)
 
 
-def _lossy(name: str, images: np.ndarray, pictures: Sequence[np.ndarray], quality: int) -> Rate:
-    files = [_save(picture, False, {"format": name.upper(), "quality": quality}) for picture in pictures]
+def _lossy(codec: str, form: str, images: np.ndarray, pictures: Sequence[np.ndarray], quality: int) -> Rate:
+    files = [_save(picture, False, {"format": form, "quality": quality}) for picture in pictures]
     again = np.concatenate([_cut(_open(file, images.shape[-1]), *images.shape[1:3]) for file in files])[: len(images)]
-    together = "a file each" if len(pictures) == len(images) else "sheets"
     figures = measure(images / 255, again / 255, 8 * sum(map(len, files)))
-    return Rate({"codec": f"{name}, {together}", "quality": quality, **figures}, again / 255)
+    return Rate({"codec": codec, "quality": quality, **figures}, again / 255)
 
 
 def _save(image: np.ndarray, binary: bool, options: dict[str, Any]) -> bytes:

@@ -19,7 +19,8 @@ import struct
 import zlib
 from typing import Any
 
-from vae_jax.errors import DataError, StorageError
+from vae_jax.errors import DataError
+from vae_jax.training.folder import replacing
 
 VERSION = 1
 _MARK = b"\x89VJX\r\n\x1a\n"  # as that of PNG: a file that was copied as text is found out
@@ -75,10 +76,5 @@ def write(path: pathlib.Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full or gone.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"writing {path} failed: {error.strerror}") from error

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from vae_jax.data.pictures import SUFFIXES, open_picture
+from vae_jax.data.pictures import open_picture, picture_files
 from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
 from vae_jax.tasks.compression.container import write
 
@@ -119,9 +119,7 @@ def _read_array(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _read_folder(path: pathlib.Path, shape: tuple[int, ...]) -> Originals:
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise DataError(f"{path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    files = picture_files(path)
     names = tuple(file.relative_to(path).as_posix() for file in files)
     written = [_png(name) for name in names]
     if twice := next((name for name in written if written.count(name) > 1), None):
