@@ -60,8 +60,8 @@ def _evaluate(args):
     results, rows = evaluate(saved)
     write_json(saved.folder / "restoration.json", results)
     sheet = saved.folder / "pictures" / "restoration.png"
-    sheet.parent.mkdir(exist_ok=True)
     with replacing(sheet) as part:
+        sheet.parent.mkdir(exist_ok=True)
         save_rows(part, rows)
     say("\n".join(lines(results)))
     say(f"written to {saved.folder / 'restoration.json'}")

@@ -115,6 +115,6 @@ def _write_index(path: pathlib.Path, fingerprint: str, approximate: Index) -> No
     import faiss
 
     engine = faiss.serialize_index(approximate.engine)
-    path.parent.mkdir(exist_ok=True)
     with replacing(path) as part:
+        path.parent.mkdir(exist_ok=True)
         np.savez(part, fingerprint=fingerprint, vectors=approximate.vectors, engine=engine)
