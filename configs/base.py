@@ -50,6 +50,9 @@ def get_config() -> ConfigDict:
     config.model.encoder.channels = unset(tuple)  # of the convolutions, one per layer
     config.model.encoder.kernel = unset(int)
     config.model.encoder.stride = unset(int)
+    config.model.encoder.patch = unset(int)  # of the mixer: side of a patch
+    config.model.encoder.width = unset(int)  # features of a patch
+    config.model.encoder.depth = unset(int)  # blocks
     config.model.decoder = ConfigDict()  # what is unset mirrors the encoder
     config.model.decoder.name = unset(str)
     config.model.decoder.hidden = unset(tuple)
@@ -57,6 +60,9 @@ def get_config() -> ConfigDict:
     config.model.decoder.channels = unset(tuple)
     config.model.decoder.kernel = unset(int)
     config.model.decoder.stride = unset(int)
+    config.model.decoder.patch = unset(int)
+    config.model.decoder.width = unset(int)
+    config.model.decoder.depth = unset(int)
     config.model.likelihood = ConfigDict()  # p(x|z), a function of vae_jax/prob/likelihoods.py
     config.model.likelihood.name = unset(str)
     config.model.likelihood.scale = unset(float)

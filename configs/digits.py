@@ -1,7 +1,7 @@
 """The main job: a VAE on scikit-learn's 1797 real handwritten digits (8x8), offline.
 
-`get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv | began, and runlocal for a run of
-seconds.
+`get_config(arg)`: variant=vae | autoencoder | linear | denoising | cvae | conv | mixer | began, and runlocal for a
+run of seconds.
 """
 
 from base import apply_variant, set_autoencoder, set_began, set_vae
@@ -59,6 +59,15 @@ def _conv(config):
     config.model.encoder.hidden = (128,)
 
 
+def _mixer(config):
+    """A denoising autoencoder of MLP-Mixers over patches of 2x2 pixels."""
+    _denoising(config)
+    config.model.encoder.name = "mixer"
+    config.model.encoder.hidden = None
+    config.model.encoder.patch = 2
+    config.model.encoder.width = 32
+
+
 def _began(config):
     """An autoencoder inside a GAN."""
     set_began(config, gamma=1.0)
@@ -73,5 +82,6 @@ _VARIANTS = {
     "denoising": _denoising,
     "cvae": _cvae,
     "conv": _conv,
+    "mixer": _mixer,
     "began": _began,
 }

@@ -90,13 +90,17 @@ def _inpainting(config):
 
 
 def _restore(config):
-    """A wide autoencoder, 784-1000-1000-500 and back: what it leaves out is damage, not detail."""
+    """An autoencoder of MLP-Mixers over patches of 4x4 pixels with a code of 512: it leaves out damage, not detail."""
     set_autoencoder(config)
-    config.model.latent = 500
-    config.model.encoder.hidden = (1000, 1000)
+    config.model.latent = 512
+    config.model.encoder.name = "mixer"
+    config.model.encoder.hidden = None
+    config.model.encoder.patch = 4
+    config.model.encoder.width = 64
+    config.model.encoder.depth = 2
+    config.hypers.learning_rate = 2e-3
     config.schedule.name = "warmup_cosine"
-    config.train.batch_size = 256
-    config.train.epochs = 40
+    config.train.epochs = 24
     config.train.eval_every_epochs = 4
 
 

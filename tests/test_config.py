@@ -42,7 +42,7 @@ def test_every_variant_survives_json(variant):
     text = config.to_json(settings)
     assert config.to_json(config.from_json(text)) == text
     assert config.fingerprint(settings) == hashlib.sha256(text.encode()).hexdigest()
-    assert settings.model.encoder.hidden == config.from_json(text).model.encoder.hidden
+    assert settings.model.encoder.to_dict() == config.from_json(text).model.encoder.to_dict()
 
 
 def test_no_two_variants_are_the_same():

@@ -27,11 +27,17 @@ FIELDS = {
     "model.encoder.channels": (4, 5),
     "model.encoder.kernel": 5,
     "model.encoder.stride": 1,
+    "model.encoder.patch": 4,
+    "model.encoder.width": 5,
+    "model.encoder.depth": 1,
     "model.decoder.hidden": (9,),
     "model.decoder.activation": "tanh",
     "model.decoder.channels": (4, 5),
     "model.decoder.kernel": 5,
     "model.decoder.stride": 1,
+    "model.decoder.patch": 4,
+    "model.decoder.width": 5,
+    "model.decoder.depth": 1,
     "model.likelihood.name": "laplace",
     "model.likelihood.min_scale": 0.2,
     "model.distance.name": "mae",
@@ -79,7 +85,8 @@ ELSEWHERE = {
 
 @functools.cache
 def outcome(variant, **overrides):
-    config = load(variant, **SMALL | overrides)
+    without = {"model__encoder__hidden": None} if variant.endswith("mixer") else {}
+    config = load(variant, **SMALL | without | overrides)
     parts = put_together(config, load_dataset(config, None))
     state, _ = parts.program.chunk(TrainState(**parts.start()["state"]), 0, 5)
     return state_sha256((state.params, averaged_params(state.opt_state, state.params)))

@@ -27,7 +27,10 @@ def load_small(variant: str):
     """Return a variant with its layers narrowed, so that it compiles and runs quickly."""
     full = load(variant)
     encoder = full.model.encoder
-    narrow = {"model__encoder__hidden": (16,) * len(encoder.hidden)}
-    if "channels" in encoder:
-        narrow["model__encoder__channels"] = (4,) * len(encoder.channels)
+    small = {"hidden": 16, "channels": 4, "width": 4, "depth": 1}
+    narrow = {}
+    for field, value in small.items():
+        if field in encoder:
+            whole = encoder[field]
+            narrow[f"model__encoder__{field}"] = (value,) * len(whole) if isinstance(whole, tuple) else value
     return load(variant, model__latent=3, **narrow)

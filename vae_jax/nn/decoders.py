@@ -15,6 +15,7 @@ from flax import nnx
 
 from vae_jax.nn.conv import output_size
 from vae_jax.nn.layers import ConvTranspose, Dense
+from vae_jax.nn.mixer import Mixer, from_patches, grid
 
 
 def mlp(
@@ -42,6 +43,20 @@ def conv(
 ) -> nnx.Module:
     """Dense layers to a small picture of channels[0], then one transposed convolution per entry of `channels`."""
     return _Conv(num_inputs, offset, channels, kernel, stride, hidden, activation, rngs)
+
+
+def mixer(
+    num_inputs: int,
+    offset: np.ndarray,
+    rngs: nnx.Rngs,
+    *,
+    patch: int = 4,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+) -> nnx.Module:
+    """A linear layer to `width` features of each patch, an MLP-Mixer of `depth` blocks, then the pixels of patches."""
+    return _Mixer(num_inputs, offset, patch, width, depth, activation, rngs)
 
 
 class _Mlp(nnx.Module):
@@ -78,3 +93,19 @@ class _Conv(nnx.Module):
             if name in self.biases:
                 x = self.activation(x + self.biases[name][...])
         return x.reshape(-1, *self.offset.shape) + self.offset[...]
+
+
+class _Mixer(nnx.Module):
+    def __init__(self, num_inputs, offset, patch, width, depth, activation, rngs):
+        self.patch, self.width = patch, width
+        tokens, maps = math.prod(grid(*offset.shape[:2], patch)), math.prod(offset.shape[2:])
+        self.spread = nnx.Linear(num_inputs, tokens * width, rngs=rngs)
+        self.mixer = Mixer(tokens, width, depth, activation, rngs)
+        self.out = nnx.Linear(width, patch * patch * maps, use_bias=False, rngs=rngs)
+        self.offset = nnx.Param(jnp.asarray(offset, jnp.float32))
+
+    def __call__(self, code: jax.Array) -> jax.Array:
+        tokens = self.out(self.mixer(self.spread(code).reshape(len(code), -1, self.width)))
+        height, width, *maps = self.offset.shape
+        pixels = from_patches(tokens, self.patch, (height, width, math.prod(maps)))
+        return pixels.reshape(-1, *self.offset.shape) + self.offset[...]

@@ -13,6 +13,7 @@ from flax import nnx
 
 from vae_jax.nn.conv import output_size
 from vae_jax.nn.layers import Conv, Dense
+from vae_jax.nn.mixer import Mixer, grid, to_patches
 
 
 def mlp(
@@ -42,6 +43,20 @@ def conv(
     return _Encoder(shape, num_context, channels, kernel, stride, hidden, activation, rngs)
 
 
+def mixer(
+    shape: tuple[int, int, int],
+    num_context: int,
+    rngs: nnx.Rngs,
+    *,
+    patch: int = 4,
+    width: int = 64,
+    depth: int = 2,
+    activation: str = "relu",
+) -> nnx.Module:
+    """An MLP-Mixer of `depth` blocks over patches of patch x patch pixels, with `width` features each. Any H, W, C."""
+    return _Mixer(shape, num_context, patch, width, depth, activation, rngs)
+
+
 class _Encoder(nnx.Module):
     def __init__(self, shape, num_context, channels, kernel, stride, hidden, activation, rngs):
         self.activation = getattr(nnx, activation)
@@ -57,3 +72,19 @@ class _Encoder(nnx.Module):
         for layer in self.convs.values():
             x = self.activation(layer(x))
         return self.dense(jnp.concatenate([x.reshape(len(x), -1), context], -1))
+
+
+class _Mixer(nnx.Module):
+    def __init__(self, shape, num_context, patch, width, depth, activation, rngs):
+        self.patch, tokens = patch, math.prod(grid(*shape[:2], patch))
+        self.embed = nnx.Linear(patch * patch * shape[2], width, use_bias=False, rngs=rngs)
+        self.position = nnx.Param(jnp.zeros((tokens, width)))
+        self.context = nnx.Linear(num_context, width, use_bias=False, rngs=rngs) if num_context else None
+        self.mixer = Mixer(tokens, width, depth, activation, rngs)
+        self.num_features = tokens * width
+
+    def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+        tokens = self.embed(to_patches(x, self.patch)) + self.position[...]
+        if self.context is not None:
+            tokens = tokens + self.context(context)[:, None]
+        return self.mixer(tokens).reshape(len(x), -1)
