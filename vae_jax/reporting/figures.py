@@ -53,13 +53,16 @@ def save_rows(path: pathlib.Path, rows: Sequence[np.ndarray]) -> None:
 
 
 def save_lines(
-    path: pathlib.Path, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], axes_names: Sequence[str]
+    path: pathlib.Path,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    axes_names: Sequence[str],
+    log_x: bool = False,
 ) -> None:
     """Plot named lines, each (x values, y values); a line of one point is a marker."""
     figure, axes = _figure()
     for name, (x, y) in lines.items():
         axes.plot(x, y, label=name, linewidth=1.2, marker="o", markersize=3)
-    axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+    axes.set(xlabel=axes_names[0], ylabel=axes_names[1], xscale="log" if log_x else "linear")
     axes.legend()
     figure.savefig(path, dpi=120)
 

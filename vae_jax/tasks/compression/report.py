@@ -125,7 +125,7 @@ def _draw(saved: Saved, images: np.ndarray, curves: Mapping[str, list[Rate]]) ->
     for axis, unit in (("psnr_db", "PSNR (dB)"), ("ssim", "SSIM")):
         rows = {name: [point.row for point in points if axis in point.row] for name, points in curves.items()}
         lines = {name: ([row["bits_per_dim"] for row in r], [row[axis] for row in r]) for name, r in rows.items()}
-        save_lines(folder / f"compression-{axis.partition('_')[0]}.png", lines, ("bits/dim", unit))
+        save_lines(folder / f"compression-{axis.partition('_')[0]}.png", lines, ("bits/dim", unit), log_x=True)
     strips, captions = [_strip(images)] * 3, ["originals"] * 3
     for name, points in curves.items():
         for point in (points[i * (len(points) - 1) // 4] for i in (1, 2, 4)):
