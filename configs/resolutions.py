@@ -5,7 +5,7 @@ autoencoder | began, and runlocal for narrow layers. `scripts/look.py` on each r
 reconstructions and samples.
 """
 
-from base import apply_variant, set_autoencoder, set_began, set_gray_vae
+from base import apply_variant, set_autoencoder, set_began, set_vae
 from base import get_config as get_base
 
 
@@ -24,8 +24,15 @@ def get_config(arg=""):
     return config
 
 
+def _vae(config):
+    """Normal noise of one tenth on every pixel, at every resolution: with a learned scale small pictures collapse."""
+    set_vae(config, "gaussian")
+    config.model.likelihood.scale = 0.1
+
+
 def _began(config):
-    set_began(config, gamma=1.0)
+    set_began(config, gamma=1.5, distance="sigmoid_mae")
+    config.model.encoder.activation = "gelu"
 
 
-_VARIANTS = {"vae": set_gray_vae, "autoencoder": set_autoencoder, "began": _began}
+_VARIANTS = {"vae": _vae, "autoencoder": set_autoencoder, "began": _began}

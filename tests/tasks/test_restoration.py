@@ -12,7 +12,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from vae_jax.evaluation.chroma import chroma, luminance
 from vae_jax.evaluation.image_quality import psnr_of
-from vae_jax.tasks.own_pictures import as_whole, by_tiles, resized
+from vae_jax.tasks.own_pictures import as_whole, by_shifts, by_tiles, resized
 from vae_jax.tasks.restoration import evaluate, restore
 from vae_jax.tasks.saved import open_saved
 from vae_jax.trained import load
@@ -142,6 +142,16 @@ def test_a_picture_of_the_size_is_restored_directly_and_tiles_meet_without_a_sea
     assert np.abs(np.diff(found, axis=1)).max() < 0.35
 
 
+def test_shifts_average_what_hangs_on_where_the_picture_lies():
+    images = RNG.uniform(size=(2, 6, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(by_shifts(lambda x: x**2, images), images**2, atol=1e-6)
+    error = RNG.normal(size=(6, 5, 1))
+    found = by_shifts(lambda x: x + error, images) - images
+    # Inside a picture five errors of neighbouring places are averaged.
+    mean = error + sum(np.roll(error, by, axis) for by in (-1, 1) for axis in (0, 1))
+    np.testing.assert_allclose(found[:, 1:-1, 1:-1], np.broadcast_to(mean[1:-1, 1:-1] / 5, (2, 4, 3, 3)), atol=1e-6)
+
+
 def test_as_a_whole_a_picture_passes_through_the_size_of_the_model():
     seen = []
     picture = np.repeat(np.repeat(RNG.uniform(size=(4, 3, 1)), 5, 0), 5, 1).astype(np.float32)
@@ -169,7 +179,7 @@ def test_the_script_measures_and_restores(denoising, tmp_path):
     done = script(f"--workdir={denoising}", "--evaluate")
     assert done.returncode == 0, done.stderr
     methods = json.loads((denoising / "restoration.json").read_text())["methods"]
-    assert {"input", "model", "model_from_file", "linear_optimum", "median", "pca"} == set(methods)
+    assert {"input", "model", "model_by_shifts", "model_from_file", "linear_optimum", "median", "pca"} == set(methods)
     assert Image.open(denoising / "pictures" / "restoration.png").width >= 640
     sizes = {"same.png": (8, 8), "large.jpg": (40, 25), "small.gif": (5, 6)}
     for name, size in sizes.items():
@@ -188,9 +198,12 @@ def test_a_picture_of_the_models_size_is_what_the_model_makes_of_it(denoising, t
     Image.fromarray(pixels).save(tmp_path / "mine.png")
     done = script(f"--workdir={denoising}", tmp_path / "mine.png", f"--out={tmp_path / 'out'}", "--invert")
     assert done.returncode == 0, done.stderr
-    expected = 1 - load(denoising).reconstruct(1 - pixels[None, ..., None].astype(np.float32) / 255)[0, ..., 0]
+    trained, given = load(denoising), 1 - pixels[None, ..., None].astype(np.float32) / 255
+    expected = 1 - trained.reconstruct(given)[0, ..., 0]
     found = np.asarray(Image.open(tmp_path / "out" / "mine.png")) / 255
     np.testing.assert_allclose(found, np.clip(expected, 0, 1), atol=1 / 255)
+    shifted = restore(trained, list(given), shifts=True)["restored"][0]
+    np.testing.assert_allclose(shifted, np.clip(by_shifts(trained.reconstruct, given)[0], 0, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize(

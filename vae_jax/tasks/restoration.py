@@ -6,6 +6,7 @@ split and chosen on the validation split; the test split is measured once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from vae_jax.evaluation.chroma import chroma, coloured, luminance
 from vae_jax.evaluation.image_quality import psnr_of, ssim
 from vae_jax.evaluation.restoration_baselines import Linear, choose, fit_linear, median, project, wiener
 from vae_jax.evaluation.splits import batch_for, per_example
-from vae_jax.tasks.own_pictures import as_whole, by_tiles, check_restores
+from vae_jax.tasks.own_pictures import as_whole, by_shifts, by_tiles, check_restores
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
 
@@ -51,6 +52,7 @@ def evaluate(saved: Saved) -> tuple[dict[str, Any], list[np.ndarray]]:
         Every method has psnr_db, the PSNR of the mean squared error of all pictures clipped to [0, 1], and the mean
         ssim; where values were clipped psnr_unclipped_db, that without; where pixels were hidden hidden_psnr_db, of
         these alone; in colour chroma_psnr_db, of Cb and Cr with the peak 1, the length of their range.
+        model_by_shifts is the model averaged over shifts of a pixel (`vae_jax.tasks.own_pictures.by_shifts`).
         model_from_file is the model on damaged pictures that were cut to [0, 1] and rounded to 8 bits, as files are.
 
     Raises:
@@ -58,10 +60,17 @@ def evaluate(saved: Saved) -> tuple[dict[str, Any], list[np.ndarray]]:
     """
     name = check_restores(saved.trained.config)
     test = _examples(saved, "test")
-    methods: Methods = {"input": (test["input"], {}), "model": (_network(saved.trained, test), {})}
+    labels = test["label"] if saved.trained.conditional else None
+    methods: Methods = {
+        "input": (test["input"], {}),
+        "model": (saved.trained.reconstruct(test["input"], labels), {}),
+        "model_by_shifts": (by_shifts(lambda x: saved.trained.reconstruct(x, labels), test["input"]), {}),
+    }
     stored = (np.clip(test["input"], 0, 1) * 255).round().astype(np.float32) / 255
     if np.abs(stored - test["input"]).max() > 1 / 255:
-        methods["model_from_file"] = _network(saved.trained, test | {"input": stored}), {}
+        methods["model_from_file"] = saved.trained.reconstruct(stored, labels), {}
+    if name == "gray":
+        methods = {method: (finish(name, test["input"], output), {}) for method, (output, _) in methods.items()}
     methods |= _colours(saved, test) if name == "gray" else _filters(saved, test)
     figures = {method: _figures(name, test, *found) for method, found in methods.items()}
     shown = evenly_spaced(len(test["image"]), _SHOWN)  # for the test split may be in the order of its classes
@@ -77,6 +86,7 @@ def restore(
     by: str | None = None,
     label: int | None = None,
     corrupt: bool = False,
+    shifts: bool = False,
 ) -> dict[str, list[np.ndarray]]:
     """Return pictures of any size as they were given, damaged if `corrupt` asks for it, and restored, each [H,W,C].
 
@@ -86,6 +96,7 @@ def restore(
         by: tiles or whole, see `vae_jax.tasks.own_pictures`; None for whole where colour is added, else tiles.
         label: what they show, for a conditional model.
         corrupt: damage them first, as the run's training pictures were, each by noise of its own.
+        shifts: average over shifts of a pixel, for five times the work.
     """
     name = check_restores(trained.config)
     change = {"tiles": by_tiles, "whole": as_whole}[by or ("whole" if name == "gray" else "tiles")]
@@ -97,7 +108,8 @@ def restore(
     if corrupt:
         stages["damaged"] = [trained.corrupt(picture[None], seed)[0] for seed, picture in enumerate(pictures)]
     damaged = list(stages.values())[-1]
-    outputs = [change(network, picture, trained.spec.shape[:2]) for picture in damaged]
+    restorer = functools.partial(by_shifts, network) if shifts else network
+    outputs = [change(restorer, picture, trained.spec.shape[:2]) for picture in damaged]
     stages["restored"] = [finish(name, x[None], y[None])[0] for x, y in zip(damaged, outputs, strict=True)]
     return stages
 
@@ -129,13 +141,6 @@ def _examples(saved: Saved, split: str) -> dict[str, np.ndarray]:
 
         examples |= per_example(hidden, len(index), batch_for(len(index), saved.dataset.shape))
     return examples
-
-
-def _network(trained: Trained, examples: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return what the model makes of examples, not clipped; in colour, with the luminance that it was shown."""
-    inputs = examples["input"]
-    output = trained.reconstruct(inputs, examples["label"] if trained.conditional else None)
-    return finish("gray", inputs, output) if trained.config["data"]["corruption"]["name"] == "gray" else output
 
 
 def _filters(saved: Saved, test: Mapping[str, np.ndarray]) -> Methods:
