@@ -4,7 +4,8 @@
 
 Writes generation.json in the run folder, and in its pictures/: neighbours.png (samples above the nearest training
 pictures), interpolations.png (straight lines between the codes of test pictures) and latent_walks.png (one latent per
-row). A sharpness is the share of high-frequency power divided by that of the test pictures: below 1 is blurred.
+row). A sharpness is the share of high-frequency power divided by that of the test pictures: below 1 is blurred. With
+labels a classifier trained on real pictures tells which classes the samples show.
 """
 
 import os
@@ -35,7 +36,7 @@ def main(argv):
 
     use_compilation_cache()
     figures, pictures = look(open_saved(args.workdir, args.data_dir), args.num, args.seed)
-    say("\n".join(figure_lines(figures)))
+    say("\n".join(figure_lines({name: value for name, value in figures.items() if not isinstance(value, list)})))
     say(f"written to {args.workdir / 'generation.json'}; pictures: " + ", ".join(map(os.path.relpath, pictures)))
 
 

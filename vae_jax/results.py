@@ -14,7 +14,7 @@ from vae_jax.data.feed import make_feed
 from vae_jax.data.order import steps_per_epoch
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
-from vae_jax.evaluation.conditional import conditional_accuracy
+from vae_jax.evaluation.judge import conditional_accuracy
 from vae_jax.evaluation.splits import seen
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
 from vae_jax.parts import Parts

@@ -25,6 +25,7 @@ def test_figures_and_pictures_of_every_kind_of_model(saved):
     assert 0 < figures["sharpness_samples"] < 1
     assert 0 < figures["nearest_train_rmse_samples"] < figures["nearest_train_rmse_test"] * 2
     assert ("conditional_accuracy" in figures) == saved.trained.conditional
+    assert ("class_shares_samples" in figures) != saved.trained.conditional
     assert all(Image.open(path).size[0] >= 640 for path in pictures)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from vae_jax.data.order import evenly_spaced
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
-from vae_jax.evaluation.conditional import conditional_accuracy
 from vae_jax.evaluation.generation import high_frequency_share, nearest
 from vae_jax.evaluation.image_quality import psnr_of
+from vae_jax.evaluation.judge import class_shares, conditional_accuracy
 from vae_jax.reporting.figures import save_grid, save_rows
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
@@ -46,10 +46,11 @@ def look(saved: Saved, num: int, seed: int) -> tuple[dict[str, Any], list[pathli
     for name in "reconstructions", "pca_reconstructions":
         figures[f"psnr_{name}_db"] = float(psnr_of(np.square(shown[name] - test["image"]).mean()))
     figures |= _copies(drawn, train["image"], test["image"])
+    real = [(split["image"], split["label"]) for split in (train, test)]
     if trained.conditional:
-        asked = np.arange(num) % trained.spec.num_classes
-        real = [(split["image"], split["label"]) for split in (train, test)]
-        figures |= conditional_accuracy(drawn, asked, *real)
+        figures |= conditional_accuracy(drawn, np.arange(num) % trained.spec.num_classes, *real)
+    elif saved.dataset.num_classes > 1:
+        figures |= class_shares(drawn, *real)
     folder = saved.folder / "pictures"
     folder.mkdir(exist_ok=True)
     index, _ = nearest(drawn[:_COLUMNS], train["image"])
