@@ -96,11 +96,13 @@ def _restore(config):
     config.model.encoder.name = "mixer"
     config.model.encoder.hidden = None
     config.model.encoder.patch = 4
-    config.model.encoder.width = 64
+    config.model.encoder.width = 96
     config.model.encoder.depth = 2
-    config.hypers.learning_rate = 2e-3
+    config.hypers.learning_rate = 6e-3
     config.schedule.name = "warmup_cosine"
-    config.train.epochs = 24
+    config.train.clip_norm = 1.0
+    config.train.ema_decay = 0.999
+    config.train.epochs = 28
     config.train.eval_every_epochs = 4
 
 
