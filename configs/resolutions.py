@@ -31,8 +31,12 @@ def _vae(config):
 
 
 def _began(config):
-    set_began(config, gamma=1.5, distance="sigmoid_mae")
+    """Narrower layers and a small rate: with those of the others, or gamma=1.5 and sigmoids, its samples collapsed."""
+    set_began(config, gamma=1.0)
+    config.model.latent = 32
+    config.model.encoder.hidden = (256, 128, 64)
     config.model.encoder.activation = "gelu"
+    config.hypers.learning_rate = 2e-4
 
 
 _VARIANTS = {"vae": _vae, "autoencoder": set_autoencoder, "began": _began}
