@@ -140,6 +140,8 @@ def set_gray_vae(config: ConfigDict) -> ConfigDict:
 def shorten(config: ConfigDict) -> None:
     """Make it a run of seconds."""
     config.train.epochs = config.train.eval_every_epochs = 2
+    if config.hypers.kl_warmup_epochs is not None:
+        config.hypers.kl_warmup_epochs = min(config.hypers.kl_warmup_epochs, 1.0)
     config.evaluate.num_importance_samples = 10
 
 
