@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import tempfile
 
+import jax
 import pytest
 
 from vae_jax.data.cache import Place
@@ -27,6 +28,19 @@ def pytest_unconfigure(config):
     """Remove it."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["VAE_JAX_CACHE_DIR"], ignore_errors=True)
+
+
+#: Tests of many small programs: compiling takes most of their time, and none asks for the bits that users get.
+COMPILED_QUICKLY = ("models", "nn", "objectives", "prob", "test_options.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimisation(request):
+    """Compile with XLA's optimisations, as users do, but not in the tests named above, which take half the time."""
+    quick = request.path.relative_to(ROOT / "tests").parts[0] in COMPILED_QUICKLY
+    jax.config.update("jax_disable_most_optimizations", quick)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
