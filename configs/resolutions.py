@@ -31,7 +31,7 @@ def _vae(config):
 
 
 def _began(config):
-    """Squared error, for the absolute one asks for the median, which is black; narrower layers and a small rate."""
+    """Squared error: by the absolute one, whose optimum is the median, few sprites were left at 32x32 and 64x64."""
     set_began(config, gamma=0.7, distance="mse")
     config.model.latent = 32
     config.model.encoder.hidden = (256, 128, 64)
