@@ -30,7 +30,7 @@ def pytest_unconfigure(config):
         shutil.rmtree(os.environ["VAE_JAX_CACHE_DIR"], ignore_errors=True)
 
 
-#: Tests of many small programs: compiling takes most of their time, and none compares its bits with another process's.
+#: Tests of many small programs: compiling takes most of their time, and none asks for the bits that users get.
 COMPILED_QUICKLY = ("models", "nn", "objectives", "prob", "test_options.py")
 
 
@@ -38,9 +38,9 @@ COMPILED_QUICKLY = ("models", "nn", "objectives", "prob", "test_options.py")
 def optimisation(request):
     """Compile with XLA's optimisations, as users do, but not in the tests named above, which take half the time."""
     quick = request.path.relative_to(ROOT / "tests").parts[0] in COMPILED_QUICKLY
-    if quick != jax.config.jax_disable_most_optimizations:
-        jax.clear_caches()  # no program of one kind is left for the other
-        jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_disable_most_optimizations", quick)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session")
