@@ -63,14 +63,52 @@ def get_config() -> ConfigDict:
     config.model.decoder.patch = unset(int)
     config.model.decoder.width = unset(int)
     config.model.decoder.depth = unset(int)
-    config.model.likelihood = ConfigDict()  # p(x|z), a function of vae_jax/prob/likelihoods.py
+    config.model.likelihood = ConfigDict()  # p(x|z), a function of vae_jax/prob/likelihoods/
     config.model.likelihood.name = unset(str)
     config.model.likelihood.scale = unset(float)
     config.model.likelihood.min_scale = unset(float)
+    config.model.likelihood.num_components = unset(int)  # of a mixture
     config.model.distance = ConfigDict()  # of a plain autoencoder or BEGAN, a function of vae_jax/prob/distances.py
     config.model.distance.name = unset(str)
     config.model.objective = ConfigDict()  # a function of vae_jax/objectives/
     config.model.objective.name = unset(str)
+    config.model.objective.num_groups = unset(int)  # of the K draws: a bound each
+    config.model.objective.kernel = unset(str)  # rbf or imq
+    config.model.objective.estimator = unset(str)  # of the density of all codes
+    config.model.posterior = ConfigDict()  # q(z|x), a function of vae_jax/nn/posteriors.py
+    config.model.posterior.name = unset(str)
+    config.model.posterior.depth = unset(int)  # of a flow: its layers
+    config.model.posterior.width = unset(int)  # and the units in each
+    config.model.posterior.categories = unset(int)  # of a one-hot part of the code
+    config.model.posterior.temperature = unset(float)
+    config.model.prior = ConfigDict()  # p(z), a function of vae_jax/nn/priors.py
+    config.model.prior.name = unset(str)
+    config.model.prior.components = unset(int)  # of a mixture
+    config.model.prior.depth = unset(int)  # of a flow
+    config.model.prior.width = unset(int)
+    config.model.prior.categories = unset(int)
+    config.model.quantizer = ConfigDict()  # of a discrete code, a function of vae_jax/nn/quantizers.py
+    config.model.quantizer.name = unset(str)
+    config.model.quantizer.codes = unset(int)  # entries of a codebook
+    config.model.quantizer.depth = unset(int)  # codebooks, one after another
+    config.model.quantizer.decay = unset(float)  # of the moving averages that a codebook follows
+    config.model.quantizer.levels = unset(tuple)  # of each number, without a codebook
+    config.model.regularizer = ConfigDict()  # of an autoencoder, a function of vae_jax/regularizers.py
+    config.model.regularizer.name = unset(str)
+    config.model.regularizer.kernel = unset(str)
+    config.model.regularizer.num_directions = unset(int)
+    config.model.discriminator = ConfigDict()  # of an adversary, a function of vae_jax/nn/encoders.py
+    config.model.discriminator.name = unset(str)
+    config.model.discriminator.hidden = unset(tuple)
+    config.model.discriminator.activation = unset(str)
+    config.model.discriminator.channels = unset(tuple)
+    config.model.spectral_norm = unset(bool)  # of an autoencoder: divide each matrix of the decoder by its norm
+    config.model.positions = unset(int)  # of a discrete code: how many entries of a codebook a picture is
+    config.model.prior_depth = unset(int)  # blocks of the autoregressive prior of such a code
+    config.model.prior_width = unset(int)
+    config.model.above = unset(tuple)  # of a ladder: how many of the latents are in each layer above the lowest
+    config.model.width = unset(int)  # units of the dense layers between those of its latents
+    config.model.depth = unset(int)  # coupling layers of a flow of pictures
 
     config.hypers = ConfigDict()  # scalars that are traced, so that members of a sweep share one program
     config.hypers.learning_rate = 1e-3
@@ -79,6 +117,25 @@ def get_config() -> ConfigDict:
     config.hypers.weight_decay = unset(float)
     config.hypers.gamma = unset(float)  # BEGAN's diversity ratio: error on samples over error on data, at balance
     config.hypers.k_rate = unset(float)  # by which BEGAN's k follows the balance of its players
+    config.hypers.kl_cycle_epochs = unset(float)  # length of a cycle of the weight of the KL divergence
+    config.hypers.capacity = unset(float)  # nats that the KL divergence is held at, at last
+    config.hypers.capacity_epochs = unset(float)  # linear rise of the capacity from 0
+    config.hypers.discrete_capacity = unset(float)  # the same for the one-hot part of a code
+    config.hypers.free_bits = unset(float)  # nats of the KL divergence that cost nothing
+    config.hypers.alpha = unset(float)  # order of the Renyi divergence
+    config.hypers.elbo_share = unset(float)  # of the plain bound in a mean of two bounds
+    config.hypers.tc_weight = unset(float)  # of the total correlation, as a discriminator tells it
+    config.hypers.prior_weight = unset(float)  # of the distance between all codes and the prior
+    config.hypers.dip_diagonal = unset(float)  # of the variances of all codes
+    config.hypers.dip_off_diagonal = unset(float)  # of their covariances
+    config.hypers.adversary_weight = unset(float)  # of an adversary in the loss of an encoder or a decoder
+    config.hypers.sparsity_weight = unset(float)
+    config.hypers.activity = unset(float)  # of a unit of a sparse code, wanted on the mean
+    config.hypers.contraction_weight = unset(float)
+    config.hypers.code_weight = unset(float)  # of the squares of a code
+    config.hypers.decoder_weight = unset(float)  # of the squares of a decoder's parameters
+    config.hypers.gradient_weight = unset(float)  # of the squares of a decoder's gradient
+    config.hypers.commitment = unset(float)  # of an encoder to the entries of its codebook
 
     config.optimizer = ConfigDict()  # a function of vae_jax/training/optimizers.py
     config.optimizer.name = "adam"
@@ -127,8 +184,23 @@ def set_vae(config: ConfigDict, likelihood: str = "bernoulli") -> ConfigDict:
     config.model.name = "vae"
     config.model.likelihood.name = likelihood
     config.model.objective.name = "elbo"
+    config.model.posterior.name = "diagonal"
+    config.model.prior.name = "standard_normal"
     config.hypers.beta = 1.0
     config.hypers.kl_warmup_epochs = 0.0
+    return config
+
+
+def set_zoo(config: ConfigDict) -> ConfigDict:
+    """Give the variants of the zoo one set, one network and one schedule: static binarized MNIST, 784-200-200-40."""
+    config.data.name = "binarized_mnist"
+    config.model.latent = 40
+    config.model.encoder.hidden = (200, 200)
+    config.model.encoder.activation = "tanh"
+    config.schedule.name = "warmup_cosine"
+    config.train.batch_size = 100
+    config.train.epochs = 100
+    config.train.eval_every_epochs = 5
     return config
 
 
@@ -149,7 +221,7 @@ def set_autoencoder(config: ConfigDict, distance: str = "mse") -> ConfigDict:
     """Make the model a plain autoencoder trained on a distance between x and x*."""
     config.model.name = "autoencoder"
     config.model.distance.name = distance
-    for unused in ("likelihood", "objective"):
+    for unused in ("likelihood", "objective", "posterior", "prior"):
         for field in config.model[unused]:
             config.model[unused][field] = None
     config.hypers.beta = config.hypers.kl_warmup_epochs = None

@@ -13,10 +13,14 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "build": {"errors"},
     "config_rules": {"errors", "build"},
     "config": {"errors", "build", "config_rules"},
-    "prob": {"types", "prob"},
-    "nn": {"types", "nn"},
-    "objectives": {"types", "prob"},
-    "models": {"types", "errors", "build", "nn", "prob", "objectives"},  # and so no model another model
+    "prob": {"types", "errors", "prob"},
+    "nn": {"types", "errors", "nn", "prob"},
+    "objectives": {"types", "errors", "prob"},
+    "support": {"types", "errors"},
+    "regularizers": {"types", "prob"},
+    "models": {  # and so no model another model
+        *("types", "errors", "build", "support", "nn", "prob", "objectives", "regularizers")
+    },
     "data": {"types", "errors", "build", "streams", "data"},
     "streams": set(),
 }

@@ -23,6 +23,9 @@ def load(variant: str, **overrides):
     return config.load(f"{CONFIGS}/{variant}", {name.replace("__", "."): value for name, value in overrides.items()})
 
 
+_NARROW = {"categories": 3, "components": 3, "depth": 2, "width": 5}  # of posteriors and priors
+
+
 def load_small(variant: str):
     """Return a variant with its layers narrowed, so that it compiles and runs quickly."""
     full = load(variant)
@@ -33,4 +36,14 @@ def load_small(variant: str):
         if field in encoder:
             whole = encoder[field]
             narrow[f"model__encoder__{field}"] = (value,) * len(whole) if isinstance(whole, tuple) else value
-    return load(variant, model__latent=3, **narrow)
+    if full.model.get("above"):
+        narrow |= {"model__above": (1,) * len(full.model.above), "model__width": 8}
+    if full.model.get("positions"):  # entries of two numbers
+        levels = {"model__quantizer__levels": (3, 2)} if "levels" in full.model.quantizer else {}
+        narrow |= {"model__positions": 3, "model__latent": 6, **levels}
+    for part in "posterior", "prior":
+        fields = full.model.get(part) or {}
+        narrow |= {f"model__{part}__{field}": value for field, value in _NARROW.items() if field in fields}
+    if "model__posterior__categories" in narrow:
+        narrow |= {"model__latent": 6}
+    return load(variant, **{"model__latent": 3, **narrow})

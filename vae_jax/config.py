@@ -32,6 +32,11 @@ COMPONENTS = {
     "model.likelihood": "prob.likelihoods",
     "model.distance": "prob.distances",
     "model.objective": "objectives",
+    "model.posterior": "nn.posteriors",
+    "model.prior": "nn.priors",
+    "model.quantizer": "nn.quantizers",
+    "model.regularizer": "regularizers",
+    "model.discriminator": "nn.encoders",
 }
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", tuple: "whole numbers such as 32,64"}

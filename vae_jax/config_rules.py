@@ -96,7 +96,13 @@ _OPTIONAL = (
     *_OF_SOURCES,
 )
 
-# The fields of components and the hyperparameters, by name. Which of them are there, the components say.
+_WEIGHTS = (
+    *("capacity", "capacity_epochs", "discrete_capacity", "free_bits", "tc_weight", "prior_weight", "dip_diagonal"),
+    *("dip_off_diagonal", "adversary_weight", "sparsity_weight", "contraction_weight", "code_weight"),
+    *("decoder_weight", "gradient_weight", "commitment"),
+)
+
+# The fields of components and the hyperparameters, by name or whole path. Which of them are there, the components say.
 _GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption")
 _RULES: dict[str, Rule] = {
     "name": _TEXT,
@@ -106,6 +112,7 @@ _RULES: dict[str, Rule] = {
     "hidden": _WIDTHS,
     "channels": _CHANNELS,
     "kernel": _COUNT,
+    **dict.fromkeys(("model.objective.kernel", "model.regularizer.kernel"), _one_of("rbf", "imq")),
     "stride": _COUNT,
     "patch": _COUNT,
     "width": _COUNT,
@@ -122,6 +129,19 @@ _RULES: dict[str, Rule] = {
     "weight_decay": _NOT_NEGATIVE,
     "gamma": _POSITIVE,
     "k_rate": _POSITIVE,
+    **dict.fromkeys(_WEIGHTS, _NOT_NEGATIVE),
+    "activity": _SHARE,
+    "elbo_share": _PROBABILITY,
+    "kl_cycle_epochs": _POSITIVE,
+    "alpha": _number(lambda v: True, "a number"),
+    **dict.fromkeys(("num_groups", "components", "codes", "positions", "num_directions"), _COUNT),
+    **dict.fromkeys(("prior_depth", "prior_width", "num_components"), _COUNT),
+    "categories": _whole(2),
+    "temperature": _POSITIVE,
+    "decay": _SHARE,
+    "levels": (lambda v: _WIDTHS[0](v) and v and min(v) > 1, "numbers of levels of 2 or more, such as 8,5,5"),
+    "above": (lambda v: _WIDTHS[0](v) and len(v) in (1, 2), "sizes of one or two layers, such as (16, 8)"),
+    "spectral_norm": _FLAG,
     "b1": _FRACTION,
     "b2": _FRACTION,
     "eps": _POSITIVE,
@@ -165,7 +185,7 @@ def check_values(tree: Mapping[str, Any]) -> None:
         ConfigError: naming the field, its value and what is allowed.
     """
     for path, value in flatten(tree):
-        test, allowed = _FIXED.get(path) or _RULES.get(path.rpartition(".")[2], _PLAIN)
+        test, allowed = _FIXED.get(path) or _RULES.get(path) or _RULES.get(path.rpartition(".")[2], _PLAIN)
         if value is not None and not test(value):
             raise ConfigError(f"{path}={value!r} is not allowed: expected {allowed}")
     epochs = tree["train"]["epochs"]

@@ -41,6 +41,12 @@ class Trained(NamedTuple):
         """Return the codes [N,D] of pictures [N,H,W,C] in [0, 1], as they are: no corruption is added."""
         return self.of_batches(_encode, self.model, self._rows(images, labels))
 
+    def draw(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+        """Return a draw of q(z|x) for each picture, [N,D]; its code where `encode` says all there is."""
+        if self.model.draw is None:
+            return self.encode(images, labels)
+        return self.of_batches(_draw, self.model, self._rows(images, labels), stream(seed, "posterior draws"))
+
     def decode(self, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] of codes [N,D]."""
         fields = {"code": np.asarray(codes, np.float32), "label": self._labels(labels, len(codes))}
@@ -62,7 +68,10 @@ class Trained(NamedTuple):
             ConfigError: the model has no prior, knows no labels, or not this one.
         """
         if self.model.sample is None:
-            raise ConfigError(f"model.name={self.config['model']['name']} has no prior to sample from; train a vae")
+            raise ConfigError(
+                f"model.name={self.config['model']['name']} has no prior to sample from; draw from a density of its "
+                "codes, such as --sampler=gmm"
+            )
         if label is not None and not self.conditional:
             raise ConfigError("this model was not given labels (model.condition=False), so it cannot draw a chosen one")
         labels = np.arange(num) % max(self.spec.num_classes, 1) if label is None else np.full(num, label)
@@ -147,6 +156,10 @@ def _encode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
     return model.encode(params, stats, batch)
 
 
+def _draw(model: Model, params: Tree, stats: Tree, batch: Batch, key: jax.Array) -> jax.Array:
+    return model.draw(params, stats, batch, key)
+
+
 def _decode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
     return model.decode(params, stats, batch["code"], batch["label"])
 
@@ -183,5 +196,6 @@ def load(workdir: str | pathlib.Path) -> Trained:
     params, stats = load_best(folder / "checkpoints")
     data = read_manifest(folder)["data"]
     # The mean picture serves the start of training only.
-    spec = Spec(tuple(data["shape"]), data["num_classes"], np.zeros(data["shape"], np.float32))
+    mean = np.zeros(data["shape"], np.float32)
+    spec = Spec(tuple(data["shape"]), data["num_classes"], mean, num_examples=data["sizes"]["train"])
     return Trained(config, spec, make_model(config, spec), params, stats)

@@ -25,6 +25,7 @@ class Spec(NamedTuple):
     num_classes: int  # 0 where there are no labels
     mean: np.ndarray  # [H,W,C] mean training picture, in [0, 1]
     values: Values | None = None  # what x may be; None for a model that is not to be trained, which takes any
+    num_examples: int = 1  # N of the training split
 
 
 class Draws(NamedTuple):
@@ -37,11 +38,35 @@ class Draws(NamedTuple):
     log_px: jax.Array  # [K,B] log p(x|z), summed over the pixels
     log_pz: jax.Array  # [K,B] log p(z), summed over the latents
     log_qz: jax.Array  # [K,B] log q(z|x), summed over the latents
+    kl: jax.Array  # [B] KL(q || p(z)): exact where it has a closed form, else the mean of log_qz - log_pz over K
+    num_examples: int  # N of the training split, which may be more than B
     key: jax.Array  # randomness left for the objective
 
+    @property
+    def log_weights(self) -> jax.Array:
+        """[K,B] log p(x,z) - log q(z|x)."""
+        return self.log_px + self.log_pz - self.log_qz
 
-# (draws, hypers, step) -> (loss per example [B], terms to log, each [B])
-Objective = Callable[[Draws, Hypers, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+    @property
+    def terms(self) -> dict[str, jax.Array]:
+        """The plain bound and its two parts, each [B], to log beside whatever is minimised."""
+        distortion = -self.log_px.mean(0)
+        return {"neg_elbo_nats": distortion + self.kl, "distortion_nats": distortion, "rate_nats": self.kl}
+
+
+class Loss(NamedTuple):
+    """What an objective says of a batch."""
+
+    per_example: jax.Array  # [B], minimised in its mean
+    terms: dict[str, jax.Array]  # to log, each [B]
+    penalties: dict[str, jax.Array] = {}  # noqa: RUF012
+    """Scalars of the batch as a whole, added to that mean in training, and logged as 'penalty_<name>'. They have no
+    value for an example, so evaluation has none of them, and its 'loss' is the mean without."""
+    inference: jax.Array | None = None
+    """[B]: what the encoder and the posterior descend, where that is another loss than the decoder and prior's"""
+
+
+Objective = Callable[[Draws, Hypers, jax.Array], Loss]  # (draws, hypers, step)
 
 
 class Coding(NamedTuple):
@@ -78,6 +103,8 @@ class Model(NamedTuple):
     decode: Callable[..., jax.Array]  # (params, stats, z [N,D], label [N]) -> [N,H,W,C] mean picture
     sample: Callable[..., jax.Array] | None
     """(params, stats, key, label [N], temperature) -> [N,H,W,C] mean pictures; None where there is no prior"""
+    draw: Callable[..., jax.Array] | None = None
+    """(params, stats, batch, key) -> [B,D], a draw of q(z|x); None where `encode` says all there is"""
     generate: Callable[..., jax.Array] | None = None
     """(params, stats, z [N,D], label [N]) -> [N,H,W,C], what `sample` makes of z ~ N(0, I), where `decode` is not it"""
     coding: Coding | None = None  # None where pixels have no probability mass, or there is no prior

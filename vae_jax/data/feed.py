@@ -81,7 +81,8 @@ def make_spec(dataset: Dataset, pixels: str) -> Spec:
         ConfigError: it needs other pictures than these.
     """
     mean = _mean(dataset.splits["train"].images) / dataset.levels
-    return Spec(dataset.shape, dataset.num_classes, mean.astype(np.float32), _values(dataset, pixels))
+    values, count = _values(dataset, pixels), dataset.sizes["train"]
+    return Spec(dataset.shape, dataset.num_classes, mean.astype(np.float32), values, count)
 
 
 def arrays(split: Split) -> dict[str, np.ndarray]:

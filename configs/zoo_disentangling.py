@@ -1,0 +1,73 @@
+"""The zoo: a VAE whose latents are to be independent, on sprites (drawn when read; no files), 4096-1200-1200-10.
+
+`get_config(arg)`: variant= a key of _VARIANTS below (default: beta_tcvae), and runlocal for narrow layers. Figures of
+each: docs/zoo.md.
+"""
+
+from base import apply_variant, set_vae
+from base import get_config as get_base
+
+
+def get_config(arg=""):
+    """Return the config of a variant."""
+    config = set_vae(get_base())
+    config.data.name = "sprites"
+    config.model.latent = 10
+    config.model.encoder.hidden = (1200, 1200)
+    config.train.batch_size = 256
+    config.train.epochs = 1
+    config.train.select = "last"
+    config.hypers.kl_warmup_epochs = None
+    config.hypers.beta = None
+    config.evaluate.num_importance_samples = 1
+    if apply_variant(config, arg, _VARIANTS, default="beta_tcvae"):
+        config.model.encoder.hidden = (100,)
+    return config
+
+
+def _beta_tcvae(config):
+    """The total correlation weighs 6, by minibatch weighted sampling (Chen et al. 2018, equation 4)."""
+    config.model.objective.name = "beta_tcvae"
+    config.hypers.beta = 6.0
+
+
+def _beta_tcvae_stratified(config):
+    """The same with the unbiased density of all codes (Chen et al. 2018, appendix C.2)."""
+    _beta_tcvae(config)
+    config.model.objective.estimator = "stratified"
+
+
+def _beta_tcvae_exact(config):
+    """The same with the total correlation of the batch alone, exact for it (Chen et al. 2018, equation 4)."""
+    _beta_tcvae(config)
+    config.model.objective.estimator = "exact"
+
+
+def _dip_i(config):
+    """The covariance of the posterior means is drawn to I (Kumar et al. 2018, equation 6)."""
+    config.model.objective.name = "dip_i"
+    config.hypers.dip_off_diagonal = 10.0
+    config.hypers.dip_diagonal = 100.0
+
+
+def _dip_ii(config):
+    """The covariance of all codes is drawn to I (Kumar et al. 2018, equation 7)."""
+    config.model.objective.name = "dip_ii"
+    config.hypers.dip_off_diagonal = config.hypers.dip_diagonal = 10.0
+
+
+def _info(config):
+    """InfoVAE: no KL divergence, but the MMD of all codes to the prior (Zhao et al. 2019, equation 6)."""
+    config.model.objective.name = "info_vae"
+    config.hypers.beta = 0.0
+    config.hypers.prior_weight = 1000.0
+
+
+_VARIANTS = {
+    "beta_tcvae": _beta_tcvae,
+    "beta_tcvae_stratified": _beta_tcvae_stratified,
+    "beta_tcvae_exact": _beta_tcvae_exact,
+    "dip_i": _dip_i,
+    "dip_ii": _dip_ii,
+    "info": _info,
+}

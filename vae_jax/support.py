@@ -1,0 +1,48 @@
+"""What may stand beside what in a model: pixels and likelihoods, posteriors and priors, labels and conditions."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from vae_jax.errors import ConfigError
+from vae_jax.types import Spec, Values
+
+_PIXELS = {"binary": "0 and 1", "levels": "k/255", "unit": "any value in [0, 1]"}
+_MADE_BY = {"binary": "dynamic, static or threshold", "levels": "uint8"}  # data.pixels
+
+
+def check_pixels(name: str, support: Values, values: Values | None) -> None:
+    """Compare what a likelihood called `name` takes with the kind of pixels that the data have.
+
+    Raises:
+        ConfigError: it does not take them.
+    """
+    kinds = get_args(Values)
+    if values is not None and kinds.index(values) > kinds.index(support):
+        raise ConfigError(
+            f"model.likelihood.name={name!r} takes pixels of {_PIXELS[support]}, and the data have {_PIXELS[values]}; "
+            f"set data.pixels to {_MADE_BY[support]}, or take another likelihood, such as gaussian_shared_scale"
+        )
+
+
+def check_codes(posterior: str, prior: str, found: str, expected: str) -> None:
+    """Compare where the draws of a posterior lie, `found`, with where its prior has a density, `expected`.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if found != expected:
+        raise ConfigError(
+            f"model.posterior.name={posterior!r} draws {found}, and model.prior.name={prior!r} is over {expected}"
+        )
+
+
+def num_labels(spec: Spec, condition: bool) -> int:
+    """Return how many classes a model is told: 0 without `condition`.
+
+    Raises:
+        ConfigError: it is to be told labels, and the data have none.
+    """
+    if condition and not spec.num_classes:
+        raise ConfigError("model.condition=True needs labels, and the data have none")
+    return spec.num_classes if condition else 0
