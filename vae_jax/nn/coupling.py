@@ -5,8 +5,9 @@ Sohl-Dickstein and Bengio 2017, equations 7 and 8):
 
     z_1 = u_1,    z_2 = u_2 exp(s(u_1)) + t(u_1),    log |det dz/du| = sum s(u_1).
 
-Two layers in turn swap the halves, and each pair halves the numbers in another way, the same in every program. Last
-comes an affine map of every number by itself. So one number alone has no more than that.
+They are written with a mask, as in equation 9. Two layers in turn swap the halves, and each pair halves the numbers in
+another way, the same in every program. Last comes an affine map of every number by itself; one number alone has no more
+than that.
 """
 
 from __future__ import annotations
@@ -51,38 +52,30 @@ class Coupling(nnx.Module):
 
 
 class _Layer(nnx.Module):
-    """One coupling layer."""
+    """One coupling layer. Its network sees the numbers that are scaled and shifted as zeros."""
 
     def __init__(self, size: int, number: int, width: int, rngs: nnx.Rngs):
         self.size, self.number = size, number
-        kept = size // 2
-        self.dense = Dense(kept, (width, width), "silu", rngs)
+        self.dense = Dense(size, (width, width), "silu", rngs)
         small = nnx.initializers.variance_scaling(0.01, "fan_in", "normal")
-        self.out = nnx.Linear(width, 2 * (size - kept), kernel_init=small, rngs=rngs)
+        self.out = nnx.Linear(width, 2 * size, kernel_init=small, rngs=rngs)
 
     def forward(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-        first, second = self._halves(u)
-        log_scale, shift = self._of(first)
-        return self._joined(first, second * jnp.exp(log_scale) + shift), log_scale.sum(-1)
+        log_scale, shift = self._of(u)
+        return u * jnp.exp(log_scale) + shift, log_scale.sum(-1)
 
     def inverse(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        first, second = self._halves(z)
-        log_scale, shift = self._of(first)
-        return self._joined(first, (second - shift) * jnp.exp(-log_scale)), -log_scale.sum(-1)
+        log_scale, shift = self._of(z)
+        return (z - shift) * jnp.exp(-log_scale), -log_scale.sum(-1)
 
-    def _of(self, first: jax.Array) -> tuple[jax.Array, jax.Array]:
-        raw, shift = jnp.split(self.out(self.dense(first)), 2, -1)
-        return _BOUND * jnp.tanh(raw / _BOUND), shift
-
-    def _halves(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
-        ordered = values[..., _order(self.size, self.number)]
-        return ordered[..., : self.size // 2], ordered[..., self.size // 2 :]
-
-    def _joined(self, first: jax.Array, second: jax.Array) -> jax.Array:
-        return jnp.concatenate([first, second], -1)[..., np.argsort(_order(self.size, self.number))]
+    def _of(self, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the logarithm of the scale and the shift of every number: 0 of those that stay as they are."""
+        kept = _kept(self.size, self.number)
+        raw, shift = jnp.split(self.out(self.dense(kept * values)), 2, -1)
+        return (1 - kept) * _BOUND * jnp.tanh(raw / _BOUND), (1 - kept) * shift
 
 
-def _order(size: int, number: int) -> np.ndarray:
-    """Return the order [D] whose first half the layer keeps: random, the reverse in the second layer of a pair."""
-    order = np.random.default_rng(number // 2).permutation(size)
-    return order[::-1] if number % 2 else order
+def _kept(size: int, number: int) -> np.ndarray:
+    """Return 1 for each number [D] that a layer keeps, else 0: a random half, in the next layer the other one."""
+    first = np.random.default_rng(number // 2).permutation(size) < size // 2
+    return (first != number % 2).astype(np.float32)
