@@ -19,27 +19,32 @@ def get_config(arg=""):
 
 
 def _vq(config):
-    """VQ-VAE: ten entries of a codebook that gradients move (van den Oord et al. 2017, equation 3)."""
+    """VQ-VAE: ten entries of a codebook of 32 that gradients move (van den Oord et al. 2017, equation 3)."""
     config.model.quantizer.name = "vq"
+    config.model.quantizer.codes = 32
     config.hypers.commitment = 0.25
 
 
 def _vq_ema(config):
     """VQ-VAE whose codebook follows moving averages (van den Oord et al. 2017, appendix A.1)."""
     config.model.quantizer.name = "vq_ema"
+    config.model.quantizer.codes = 32
     config.hypers.commitment = 0.25
 
 
 def _residual_vq(config):
-    """Five entries, each a sum of codes of four codebooks (Zeghidour et al. 2021, algorithm 1)."""
+    """Four entries, each a sum of codes of four codebooks of eight (Zeghidour et al. 2021, algorithm 1)."""
     config.model.quantizer.name = "residual_vq"
-    config.model.positions = 5
+    config.model.positions = 4
+    config.model.quantizer.codes = 8
     config.hypers.commitment = 0.25
 
 
 def _fsq(config):
-    """Finite scalar quantization: ten entries of four numbers rounded to 8, 5, 5 and 5 levels (Mentzer et al. 2024)."""
+    """Finite scalar quantization: ten entries of two numbers, each rounded to 5 levels (Mentzer et al. 2024)."""
     config.model.quantizer.name = "fsq"
+    config.model.quantizer.levels = (5, 5)
+    config.model.latent = 20
 
 
 def _conv(config):
@@ -47,7 +52,6 @@ def _conv(config):
     _vq_ema(config)
     config.model.positions = 49
     config.model.latent = 196
-    config.model.quantizer.codes = 64
     config.model.encoder.name = "conv"
     config.model.encoder.channels = (32, 64)
     config.model.encoder.hidden = ()

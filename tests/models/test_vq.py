@@ -70,8 +70,7 @@ def test_rate_is_how_often_the_prior_draws_the_code(variant, fields):
 
 @pytest.mark.parametrize("variant", ["vq", "fsq"])
 def test_bound_is_the_distortion_of_the_decoded_code_and_the_rate(variant):
-    fields = {"model__latent": 8} if variant == "fsq" else {}
-    model, hypers, params, stats = built(variant, **fields)
+    model, hypers, params, stats = built(variant)
     values = jax.jit(model.evaluate)(params, stats, batch(), jax.random.key(0), hypers)
     p = reconstruct(model, params, stats)
     x = np.asarray(batch()["image"])
@@ -137,7 +136,7 @@ def test_features_of_places_are_mapped_alike_and_those_of_dense_layers_all_toget
     [
         ("vq", "binary", {"model__latent": 5}, "latent=5 is not model.positions=2 entries of 2"),
         ("vq", "binary", {"model__latent": 1}, "latent=1 is not model.positions=2 entries of 1"),
-        ("fsq", "binary", {"model__latent": 4}, "latent=4 is not model.positions=2 entries of 4"),
+        ("fsq", "binary", {"model__latent": 6}, "latent=6 is not model.positions=2 entries of 2"),
         ("vq", "unit", {}, "takes pixels of 0 and 1"),
     ],
 )

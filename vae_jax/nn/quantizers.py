@@ -145,7 +145,7 @@ class _Residual(nnx.Module):
             if isinstance(book, _Learned):
                 codebook += _squares(_hold(left) - code)
             commitment += _squares(left - _hold(code))
-            left -= _hold(code)
+            left -= code
         index = jnp.stack(index, -1)
         z = _hold(self.entries(index)) + (e - _hold(e))
         return Quantized(z, index, jnp.broadcast_to(codebook, len(e)), commitment)
