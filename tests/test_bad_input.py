@@ -128,8 +128,12 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.train.batch_size=1298": (2, "train.batch_size=1298", "1297 training examples"),
     # Components
     f"train.py {CONFIG} {NEW} --config.model.name=vea": (2, "model.name='vea'", 'did you mean "vae"', "autoencoder"),
-    f"train.py {CONFIG} {NEW} --config.model.encoder.name=cnn": (2, "model.encoder.name='cnn'", "conv, mixer, mlp"),
-    f"train.py {CONFIG} {NEW} --config.model.encoder.name=": (2, "model.encoder.name=''", "conv, mixer, mlp"),
+    f"train.py {CONFIG} {NEW} --config.model.encoder.name=cnn": (
+        2,
+        "model.encoder.name='cnn'",
+        "conv, mixer, mlp, resnet",
+    ),
+    f"train.py {CONFIG} {NEW} --config.model.encoder.name=": (2, "model.encoder.name=''", "conv, mixer, mlp, resnet"),
     f"train.py {CONFIG} {NEW} --config.optimizer.name=adma": (2, "optimizer.name='adma'", "adam, adamw, sgd"),
     f"train.py {CONFIG} {NEW} --config.model.likelihood.name=bernouli": (2, "likelihood.name='bernouli'", "laplace"),
     f"train.py {CONFIG} {NEW} --config.data.name=digit": (2, "data.name='digit'", 'did you mean "digits"'),

@@ -70,7 +70,11 @@ def test_fill_completes_with_defaults_and_takes_none_as_not_given():
 @pytest.mark.parametrize(
     "home, given, message",
     [
-        ("nn.encoders", {"name": "cnn"}, "x.name='cnn' is unknown (did you mean \"conv\"?); known: conv, mixer, mlp"),
+        (
+            "nn.encoders",
+            {"name": "cnn"},
+            "x.name='cnn' is unknown (did you mean \"conv\"?); known: conv, mixer, mlp, resnet",
+        ),
         ("nn.encoders", {"name": "mlp", "kernel": 3}, "x.kernel is set, but 'mlp' does not take it (it takes hidden"),
         ("prob.distances", {"name": "mse", "scale": 1.0}, "'mse' does not take it (it takes no fields)"),
         ("models", {"name": "vae", "latent": 2}, "x.encoder is not set, and 'vae' needs it"),

@@ -1,7 +1,9 @@
 """The distances of a plain autoencoder are what their names say: means over pixels."""
 
+import jax
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.special
 import sklearn.metrics
 
@@ -61,3 +63,55 @@ def test_chroma_shows_the_colour_at_half_brightness():
     picture = np.asarray(distances.chroma().picture(out))
     np.testing.assert_allclose(picture.mean(-1), 0.5, atol=1e-6)
     np.testing.assert_allclose(picture[..., 0] - picture[..., 2], out[..., 0] - out[..., 2], atol=1e-5)
+
+
+def logits(p):
+    return scipy.special.logit(np.clip(p, 1e-7, 1 - 1e-7)).astype(np.float32)
+
+
+def ms_ssim_by_scipy(x, y, weights):
+    """MS-SSIM of two pictures [H,W], its windows cut off at the border by dividing by what lies within."""
+
+    def blur(values):
+        inside = scipy.ndimage.gaussian_filter(np.ones_like(values), 1.5, mode="constant", radius=5)
+        return scipy.ndimage.gaussian_filter(values, 1.5, mode="constant", radius=5) / inside
+
+    result = 1.0
+    for j, weight in enumerate(weights):
+        mean_x, mean_y, cov = blur(x), blur(y), blur(x * y)
+        var_x, var_y, cov = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2, cov - mean_x * mean_y
+        factor = (2 * cov + 9e-4) / (var_x + var_y + 9e-4)
+        if j == len(weights) - 1:
+            factor = factor * (2 * mean_x * mean_y + 1e-4) / (mean_x**2 + mean_y**2 + 1e-4)
+        result *= factor.mean() ** weight
+        x, y = (v[: 2 * (len(v) // 2), : 2 * (v.shape[1] // 2)] for v in (x, y))
+        x, y = (v.reshape(v.shape[0] // 2, 2, v.shape[1] // 2, 2).mean((1, 3)) for v in (x, y))
+    return result
+
+
+@pytest.mark.parametrize("shape, scales", [((9, 7), 1), ((12, 13), 2), ((28, 28), 3)])
+def test_ms_ssim_is_that_of_scipys_filters(shape, scales):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(2, *shape, 2))
+    y = np.clip(x + 0.3 * rng.normal(size=x.shape), 0.01, 0.99)
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])[:scales]
+    weights /= weights.sum()
+    similar = [[ms_ssim_by_scipy(x[i, ..., c], y[i, ..., c], weights) for c in range(2)] for i in range(2)]
+    found = jax.jit(distances.ms_ssim().between)(x, logits(y))
+    np.testing.assert_allclose(found, 1 - np.mean(similar, 1), atol=2e-4)
+
+
+def test_ms_ssim_is_symmetric_and_zero_of_equal_pictures_only():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0.01, 0.99, size=(2, 3, 12, 12, 1))
+    between = jax.jit(distances.ms_ssim().between)
+    np.testing.assert_allclose(between(x, logits(x)), 0, atol=1e-4)
+    np.testing.assert_allclose(between(x, logits(y)), between(y, logits(x)), rtol=1e-4)
+    assert (between(x, logits(y)) > 0.1).all()
+
+
+def test_ms_ssim_has_a_finite_gradient_where_pictures_are_each_others_negative():
+    x = np.random.default_rng(0).integers(0, 2, size=(2, 12, 12, 1)).astype(np.float32)
+    value, gradient = jax.jit(jax.value_and_grad(lambda out: distances.ms_ssim().between(x, out).sum()))(4 - 8 * x)
+    assert 1.9 < value <= 2
+    assert np.isfinite(gradient).all()

@@ -16,6 +16,7 @@ from flax import nnx
 from vae_jax.nn.conv import output_size
 from vae_jax.nn.layers import ConvTranspose, Dense
 from vae_jax.nn.mixer import Mixer, from_patches, grid
+from vae_jax.nn.resnet import ResNetDecoder
 
 
 def mlp(
@@ -57,6 +58,22 @@ def mixer(
 ) -> nnx.Module:
     """A linear layer to `width` features of each patch, an MLP-Mixer of `depth` blocks, then the pixels of patches."""
     return _Mixer(num_inputs, offset, patch, width, depth, activation, rngs)
+
+
+def resnet(
+    num_inputs: int,
+    offset: np.ndarray,
+    rngs: nnx.Rngs,
+    *,
+    channels: tuple = (64, 32),
+    depth: int = 1,
+    kernel: int = 4,
+    stride: int = 2,
+    hidden: tuple = (256,),
+    activation: str = "relu",
+) -> nnx.Module:
+    """Dense layers to a small picture, then `depth` residual blocks and a transposed convolution per entry."""
+    return ResNetDecoder(num_inputs, offset, channels, depth, kernel, stride, hidden, activation, rngs)
 
 
 class _Mlp(nnx.Module):

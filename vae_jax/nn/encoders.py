@@ -14,6 +14,7 @@ from flax import nnx
 from vae_jax.nn.conv import output_size
 from vae_jax.nn.layers import Conv, Dense
 from vae_jax.nn.mixer import Mixer, grid, to_patches
+from vae_jax.nn.resnet import ResNetEncoder
 
 
 def mlp(
@@ -55,6 +56,22 @@ def mixer(
 ) -> nnx.Module:
     """An MLP-Mixer of `depth` blocks over patches of patch x patch pixels, with `width` features each. Any H, W, C."""
     return _Mixer(shape, num_context, patch, width, depth, activation, rngs)
+
+
+def resnet(
+    shape: tuple[int, int, int],
+    num_context: int,
+    rngs: nnx.Rngs,
+    *,
+    channels: tuple = (32, 64),
+    depth: int = 1,
+    kernel: int = 4,
+    stride: int = 2,
+    hidden: tuple = (256,),
+    activation: str = "relu",
+) -> nnx.Module:
+    """Strided convolutions, each followed by `depth` residual blocks of 3x3 ones, then dense layers. Any H, W, C."""
+    return ResNetEncoder(shape, num_context, channels, depth, kernel, stride, hidden, activation, rngs)
 
 
 class _Encoder(nnx.Module):

@@ -27,10 +27,11 @@ class Dense(nnx.Module):
 
 
 class Conv(nnx.Module):
-    """A strided convolution with SAME padding and a bias."""
+    """A strided convolution with SAME padding and a bias; a gain of 1 keeps the variance of unit inputs."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), (kernel, kernel, inputs, outputs)))
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, rngs: nnx.Rngs, gain: float = 1.0):
+        initial = nnx.initializers.lecun_normal()(rngs.params(), (kernel, kernel, inputs, outputs))
+        self.kernel = nnx.Param(gain * initial)
         self.bias = nnx.Param(jax.numpy.zeros(outputs))
         self.stride = stride
 
