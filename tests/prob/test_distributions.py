@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from vae_jax.prob.distributions import Normal, kl, standard_normal
+from vae_jax.prob.distributions import FullNormal, Mixture, Normal, Transformed, kl, standard_normal
 
 
 @pytest.fixture
@@ -53,3 +53,63 @@ def test_reparameterized_samples_have_the_moments(pair):
     z = Normal(jnp.float32(loc), jnp.float32(scale)).at(jax.random.normal(jax.random.key(1), (100_000, 3, 4)))
     np.testing.assert_allclose(z.mean(0), loc, atol=0.03)
     np.testing.assert_allclose(z.std(0), scale, rtol=0.02)
+
+
+@pytest.fixture
+def factors():
+    rng = np.random.default_rng(3)
+    factor = np.tril(rng.normal(size=(3, 4, 4)), -1) + np.stack([np.diag(row) for row in rng.uniform(0.4, 1.5, (3, 4))])
+    return rng.normal(size=(3, 4)), factor
+
+
+def test_full_normal_is_scipys_multivariate_normal(factors):
+    with jax.enable_x64(True):
+        loc, factor = factors
+        q = FullNormal(jnp.array(loc), jnp.array(factor))
+        z, log_q = q.draw(jax.random.split(jax.random.key(0), 3), 6)
+        for i in range(3):
+            expected = scipy.stats.multivariate_normal(loc[i], factor[i] @ factor[i].T).logpdf(z[:, i])
+            np.testing.assert_allclose(log_q[:, i], expected, rtol=1e-10)
+
+
+def test_full_normal_draws_have_its_covariance_and_its_kl_is_the_mean_log_ratio(factors, pair):
+    with jax.enable_x64(True):
+        loc, factor = factors
+        q, p = FullNormal(jnp.array(loc), jnp.array(factor)), Normal(*map(jnp.array, pair[1]))
+        z, log_q = q.draw(jax.random.split(jax.random.key(0), 3), 100_000)
+        np.testing.assert_allclose(np.cov(z[:, 1].T), factor[1] @ factor[1].T, atol=0.1)
+        ratio = np.asarray(log_q - p.log_prob(z))
+        assert np.all(np.abs(q.kl_to(p) - ratio.mean(0)) < 5 * ratio.std(0) / len(ratio) ** 0.5)
+
+
+def test_full_normal_without_covariances_is_the_diagonal_one(pair):
+    q, p = (Normal(*map(jnp.float32, parameters)) for parameters in pair)
+    full = FullNormal(q.loc, jax.vmap(jnp.diag)(q.scale))
+    np.testing.assert_allclose(full.kl_to(p), kl(q, p), rtol=1e-5)
+
+
+def test_mixture_is_the_log_of_the_weighted_sum_of_its_parts():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(5)
+        loc, scale, z = rng.normal(size=(6, 3)), rng.uniform(0.2, 2, (6, 3)), rng.normal(size=(2, 4, 3))
+        weights = rng.dirichlet(np.ones(6))
+        found = Mixture(jnp.log(jnp.array(weights)) + 2.5, Normal(jnp.array(loc), jnp.array(scale)))
+        parts = scipy.stats.norm(loc, scale).pdf(z[:, :, None]).prod(-1)
+        np.testing.assert_allclose(found.log_prob(jnp.array(z)), np.log(parts @ weights), rtol=1e-10)
+
+
+def test_mixture_draws_follow_weights_and_temperature():
+    parts = Normal(jnp.array([[-4.0], [4.0]]), jnp.array([[0.5], [0.1]]))
+    mixture = Mixture(jnp.log(jnp.array([0.25, 0.75])), parts)
+    z = np.asarray(mixture.sample(jax.random.key(0), 20000, 1.0))[:, 0]
+    assert (z > 0).mean() == pytest.approx(0.75, abs=0.02)
+    assert z[z < 0].std() == pytest.approx(0.5, rel=0.05)
+    cold = np.asarray(mixture.sample(jax.random.key(0), 100, 0.0))[:, 0]
+    assert set(np.unique(cold)) == {-4.0, 4.0}
+
+
+def test_a_transformed_normal_has_the_density_of_the_change_of_variables():
+    """exp maps a normal to a log-normal."""
+    log_normal = Transformed(2, lambda e: (jnp.exp(e), e.sum(-1)), lambda z: (jnp.log(z), -jnp.log(z).sum(-1)))
+    z = log_normal.sample(jax.random.key(0), 5, 1.0)
+    np.testing.assert_allclose(log_normal.log_prob(z), scipy.stats.lognorm(1).logpdf(z).sum(-1), rtol=1e-4)

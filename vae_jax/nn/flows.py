@@ -94,16 +94,16 @@ class _Autoregressive(nnx.Module):
     """Two numbers for each latent from the latents before it and the features: a MADE (Germain et al. 2015)."""
 
     def __init__(self, num_features: int, size: int, width: int, rngs: nnx.Rngs):
-        order = np.arange(size)
-        units = np.arange(width) % max(size - 1, 1)  # the last latent that a unit sees
-        self.masks = (order[:, None] <= units[None, :], units[:, None] < np.tile(order, 2)[None, :])
+        self.size, self.width = size, width
         self.hidden = nnx.Linear(size, width, rngs=rngs)
         self.features = nnx.Linear(num_features, width, use_bias=False, rngs=rngs)
         self.direct = nnx.Linear(num_features, 2 * size, use_bias=False, rngs=rngs)
         self.out = nnx.Linear(width, 2 * size, rngs=rngs)
 
     def __call__(self, z: jax.Array, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-        seen, told = (jnp.asarray(mask, z.dtype) for mask in self.masks)
+        order = np.arange(self.size)
+        units = np.arange(self.width) % max(self.size - 1, 1)  # the last latent that a unit sees
+        seen, told = order[:, None] <= units, units[:, None] < np.tile(order, 2)
         hidden = z @ (self.hidden.kernel[...] * seen) + self.hidden.bias[...] + self.features(features)
         out = jax.nn.elu(hidden) @ (self.out.kernel[...] * told) + self.out.bias[...] + self.direct(features)
         shift, raw = jnp.split(out, 2, -1)

@@ -122,9 +122,8 @@ class _Discrete(nnx.Module):
         self.groups, self.categories, self.temperature = groups, categories, temperature
         self.support = f"one-hot vectors of {categories}"
         self.logits = nnx.Linear(num_features, groups * categories, rngs=rngs)
-        self.normal = None
+        self.normal = _Diagonal(num_features, num_normal, rngs) if num_normal else None
         if num_normal:
-            self.normal = _Diagonal(num_features, num_normal, rngs)
             self.support = f"vectors with a one-hot part of {categories}"
 
     def __call__(self, features: jax.Array) -> OneHot | Joint:

@@ -44,7 +44,7 @@ def vamp(latent: int, mean: np.ndarray, rngs: nnx.Rngs, *, components: int = 500
 
 
 def flow(latent: int, mean: np.ndarray, rngs: nnx.Rngs, *, depth: int = 4, width: int = 100) -> nnx.Module:
-    """What `depth` affine coupling layers make of N(0, I) (Dinh et al. 2017; a learned prior as in Chen et al. 2017)."""
+    """What `depth` affine coupling layers make of N(0, I) (Dinh et al. 2017, equation 7; Chen et al. 2017)."""
     del mean
     return _Flow(latent, depth, width, rngs)
 

@@ -47,8 +47,10 @@ class VonMisesFisher(NamedTuple):
         level = jax.vmap(lambda key: jax.random.uniform(key, (k,)), out_axes=1)(pairs[:, 0])
         noise = jax.vmap(lambda key: jax.random.normal(key, (k, size)), out_axes=1)(pairs[:, 1])
         gap = _quantile(level, self.concentration, size)  # 1 - w
-        across = noise - (noise * self.direction).sum(-1, keepdims=True) * self.direction
-        across /= jnp.linalg.norm(across, axis=-1, keepdims=True)
+        across = noise
+        for _ in range(2):  # once leaves a remainder where little of the noise lies across
+            across -= (across * self.direction).sum(-1, keepdims=True) * self.direction
+            across /= jnp.linalg.norm(across, axis=-1, keepdims=True)
         sine = jnp.sqrt(gap * (2 - gap))
         z = (1 - gap)[..., None] * self.direction + sine[..., None] * across
         return z, self.log_prob(z)

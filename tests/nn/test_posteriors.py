@@ -1,0 +1,106 @@
+"""Posteriors: what they say is the density of their draws is it, by autodiff of the whole map from the noise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+from flax import nnx
+
+from vae_jax.build import build, components
+from vae_jax.errors import ConfigError
+from vae_jax.nn import posteriors
+
+FEATURES = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6)), jnp.float32)
+KEYS = jax.random.split(jax.random.key(1), 3)
+FLOWS = ["planar", "householder", "iaf"]
+
+
+def made(name, latent, **fields):
+    module = build("nn.posteriors", {"name": name, **fields})(6, latent, nnx.Rngs(0))
+    for _, leaf in nnx.iter_graph(module):  # away from what a start has of zeros
+        if isinstance(leaf, nnx.Param):
+            leaf[...] = leaf[...] + 0.1 * jax.random.normal(jax.random.key(7), leaf.shape)
+    return module
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("latent", [1, 4])
+def test_log_determinant_of_a_flow_is_that_of_autodiff(name, latent):
+    flow = made(name, latent, depth=3).flow
+    start = jax.random.normal(jax.random.key(2), (2, 3, latent))
+    _, log_det = flow(FEATURES)(start)
+    for k in range(2):
+        for i in range(3):
+
+            def move(z, i=i):
+                return flow(FEATURES[i : i + 1])(z[None, None])[0][0, 0]
+
+            slope = jax.jacfwd(move)(start[k, i])
+            assert float(log_det[k, i]) == pytest.approx(float(np.linalg.slogdet(slope)[1]), abs=1e-3)
+
+
+def test_inverse_autoregressive_layers_see_earlier_latents_only():
+    layer = made("iaf", 5, depth=1).flow.layers["layer_0"]
+    for part in range(2):
+        slope = jax.jacfwd(lambda z, part=part: layer(z[None], FEATURES[:1])[part][0])(jnp.arange(5.0))
+        np.testing.assert_array_equal(np.triu(slope), 0)
+        assert (np.abs(np.tril(slope, -1))[np.tril_indices(5, -1)] > 0).all()
+
+
+def test_householder_maps_are_orthogonal():
+    move = made("householder", 4, depth=3).flow(FEATURES[:1])
+    slope = jax.jacfwd(lambda z: move(z[None, None])[0][0, 0])(jnp.ones(4))
+    np.testing.assert_allclose(slope @ slope.T, np.eye(4), atol=1e-5)
+
+
+def test_planar_layers_are_invertible_whatever_the_encoder_says():
+    """w . u >= -1 (appendix A.1): the map grows along w, even where the raw u would fold it."""
+    module = made("planar", 1, depth=1)
+    module.flow.layers.kernel[...] *= 0
+    module.flow.layers.bias[...] = jnp.array([-9.0, 2.0, 0.1])  # u, w, b
+    z = jnp.linspace(-4, 4, 400)[:, None, None]
+    moved, _ = module.flow(FEATURES[:1])(z)
+    assert (np.diff(moved[:, 0, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["planar", "iaf"])
+def test_the_density_of_a_flow_integrates_to_one(name):
+    """In one dimension: the density over the draws' own grid, by the trapezoidal rule."""
+    q = made(name, 1, depth=2)(FEATURES[:1])
+    noise = jnp.linspace(-8, 8, 20001)[:, None, None]
+    z, log_det = q.forward(q.base.at(noise))
+    log_q = q.base.log_prob(q.base.at(noise)) - log_det
+    assert scipy.integrate.trapezoid(np.exp(log_q[:, 0]), z[:, 0, 0]) == pytest.approx(1, abs=1e-3)
+
+
+def test_full_covariance_has_a_positive_diagonal_and_uses_all_below():
+    q = made("full_covariance", 4)(FEATURES)
+    assert (np.diagonal(q.factor, axis1=1, axis2=2) > 0).all()
+    assert (np.abs(q.factor)[:, *np.tril_indices(4)] > 0).all()
+    np.testing.assert_array_equal(np.triu(q.factor, 1), 0)
+
+
+@pytest.mark.parametrize("name", sorted(components("nn.posteriors")))
+def test_the_noise_of_an_example_is_its_own(name):
+    fields = {"categories": 3} if name in ("gumbel_softmax", "joint") else {}
+    module = made(name, 6, **fields)
+    z, log_q = module(FEATURES).draw(KEYS, 4)
+    alone, log_alone = module(FEATURES[1:2]).draw(KEYS[1:2], 4)
+    assert z.shape == (4, 3, 6)
+    np.testing.assert_allclose(z[:, 1:2], alone, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(log_q[:, 1:2], log_alone, rtol=1e-4, atol=1e-4)
+    assert module(FEATURES).mean.shape == (3, 6)
+
+
+@pytest.mark.parametrize(
+    "make, latent, text",
+    [
+        (posteriors.von_mises_fisher, 1, "a sphere needs 2 dimensions"),
+        (posteriors.gumbel_softmax, 15, "does not hold one-hot vectors of 10"),
+        (posteriors.joint, 9, "does not hold one-hot vectors of 10"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(make, latent, text):
+    with pytest.raises(ConfigError, match=text):
+        make(6, latent, nnx.Rngs(0))
