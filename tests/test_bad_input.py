@@ -207,6 +207,8 @@ CASES = {
     f"sample.py --workdir={{w}}/conditional {OUT} --label=10": (2, "--label=10", "0..9"),
     f"sample.py --workdir={{w}}/conditional {OUT} --label=-1": (2, "--label=-1", "0..9"),
     f"sample.py --workdir={{w}}/conditional {OUT} --label=seven": (2, "--label", "'seven'"),
+    f"sample.py --workdir={{w}}/run {OUT} --sampler=gausian": (2, "--sampler='gausian'", 'did you mean "gaussian"'),
+    "look.py --workdir={w}/run --sampler=codes": (2, "--sampler='codes'", "gmm, nearest_posterior, prior"),
     "sample.py --workdir={w}/run --out={w}/out.jpg": (2, "--out={w}/out.jpg must end in .png"),
     "sample.py --workdir={w}/run --out={w}/none/out.png": (73, "--out={w}/none/out.png", "No such file or directory"),
     "sample.py --workdir={w}/run --out=/proc/out.png": (73, "--out=/proc/out.png cannot be written"),

@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vae_jax.build import nearest
+from vae_jax.build import component, components, nearest
 from vae_jax.errors import ConfigError, OutputError, UserError
 from vae_jax.training.folder import read_config, read_manifest
 
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
+
+_SAMPLERS = "tasks.samplers"
 
 
 def process_started_at() -> float:
@@ -50,6 +52,22 @@ def add_config(flags: argparse.ArgumentParser, default: str) -> None:
     """Add --config, and --workdir for the folder that the run is to be in: see `run_folder`."""
     flags.add_argument("--config", default=default, help="config file, with :argument if it takes one")
     flags.add_argument("--workdir", type=path, help="run folder (default: runs/<config>-<fingerprint>)")
+
+
+def add_sampler(flags: argparse.ArgumentParser) -> None:
+    """Add --sampler."""
+    known = ", ".join(components(_SAMPLERS))
+    flags.add_argument("--sampler", help=f"{known} (default: prior where there is one, else gaussian)")
+
+
+def check_sampler(name: str | None) -> None:
+    """Check --sampler, before JAX is imported.
+
+    Raises:
+        ConfigError: it is unknown.
+    """
+    if name is not None:
+        component(_SAMPLERS, name, "--sampler")
 
 
 def run_folder(args: argparse.Namespace, fingerprint: str) -> pathlib.Path:

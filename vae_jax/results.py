@@ -14,7 +14,7 @@ from vae_jax.data.feed import make_feed
 from vae_jax.data.order import steps_per_epoch
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
-from vae_jax.evaluation.judge import conditional_accuracy
+from vae_jax.evaluation.judge import conditional_accuracy, train_judge
 from vae_jax.evaluation.splits import seen
 from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
 from vae_jax.parts import Parts
@@ -67,8 +67,8 @@ def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tr
     if trained.conditional:
         asked = np.arange(1000) % parts.spec.num_classes
         limit = min(60000, int(1e9 // (4 * math.prod(shape))))  # at most 1 GB as float32
-        real = [dataset.pictures(split, limit) for split in ("train", "test")]
-        figures |= conditional_accuracy(trained.sample(len(asked)), asked, *real)
+        judge = train_judge(dataset.pictures("train", limit))
+        figures |= conditional_accuracy(judge, trained.sample(len(asked)), asked, dataset.pictures("test", limit))
     return {"test": figures, "baselines": evaluate_baselines(pca, train, feeds["test"])}, pca
 
 

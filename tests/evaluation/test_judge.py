@@ -4,27 +4,41 @@ import numpy as np
 import pytest
 
 from vae_jax.data.load import open_dataset
-from vae_jax.evaluation.judge import class_shares, conditional_accuracy
+from vae_jax.evaluation.judge import class_shares, conditional_accuracy, train_judge
 
 
 def test_real_digits_pass_and_wrong_ones_fail():
     dataset = open_dataset({"name": "digits"}, None)
     train, test, drawn = (dataset.pictures(split, 10000) for split in ("train", "test", "validation"))
-    right = conditional_accuracy(*drawn, train, test)
+    judge = train_judge(train)
+    right = conditional_accuracy(judge, *drawn, test)
     assert right["conditional_accuracy"] > 0.95 < right["judge_accuracy_on_real_test"]
     assert right["conditional_accuracy_num_samples"] == 250
-    wrong = conditional_accuracy(drawn[0], (drawn[1] + 1) % 10, train, test)
+    wrong = conditional_accuracy(judge, drawn[0], (drawn[1] + 1) % 10, test)
     assert wrong["conditional_accuracy"] < 0.05
-    blank = conditional_accuracy(np.zeros_like(drawn[0]), drawn[1], train, test)
+    blank = conditional_accuracy(judge, np.zeros_like(drawn[0]), drawn[1], test)
     assert blank["conditional_accuracy"] < 0.2
 
 
 def test_shares_of_classes_show_the_missing_one():
     dataset = open_dataset({"name": "digits"}, None)
     train, test, drawn = (dataset.pictures(split, 10000) for split in ("train", "test", "validation"))
-    every = class_shares(drawn[0], train, test)
+    judge = train_judge(train)
+    every = class_shares(judge, drawn[0], test, 10)
     np.testing.assert_allclose(every["class_shares_samples"], np.bincount(drawn[1]) / 250, atol=0.03)
     assert every["smallest_class_share_samples"] == min(every["class_shares_samples"]) > 0.05
-    without = class_shares(drawn[0][drawn[1] != 3], train, test)
+    without = class_shares(judge, drawn[0][drawn[1] != 3], test, 10)
     assert without["smallest_class_share_samples"] == without["class_shares_samples"][3] < 0.02
     assert [sum(without[f"class_shares_{which}"]) for which in ("samples", "test")] == pytest.approx([1, 1])
+
+
+def test_features_are_what_the_judge_reads_from(monkeypatch):
+    monkeypatch.setattr("vae_jax.evaluation.judge._STEPS", 100)
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(size=(90, 2, 3, 1)), np.arange(90) % 3
+    judge = train_judge((images, labels))
+    features = judge.features(images)
+    assert features.shape == (90, 256) and features.min() == 0 < features.max()
+    # Linear in the features: three classes are told apart by a hyperplane each.
+    fit = np.linalg.lstsq(np.c_[features, np.ones(90)], np.eye(3)[judge.read(images)], rcond=None)[0]
+    np.testing.assert_array_equal((np.c_[features, np.ones(90)] @ fit).argmax(1), judge.read(images))

@@ -49,8 +49,9 @@ def test_mean_and_covariance_come_back_and_but_for_the_gaussian_both_clusters(co
     assert (between < 0.08) == (name != "gaussian")
 
 
+@pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize("name", ["gaussian", "gmm", "flow"])
-def test_equal_seeds_draw_equal_codes_and_temperature_0_the_centres(codes, untrained, name):
+def test_equal_seeds_draw_equal_codes_and_temperature_0_the_centres(codes, name):
     density, few = getattr(densities, name), codes[:300]
     first, again, cold = (density(few, 50, temperature, 5) for temperature in (1.0, 1.0, 0.0))
     np.testing.assert_array_equal(first, again)
@@ -60,8 +61,9 @@ def test_equal_seeds_draw_equal_codes_and_temperature_0_the_centres(codes, untra
         assert np.abs(first - density(few, 50, 1.0, 6)).max() > 0.1
 
 
+@pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize("name", ["gaussian", "gmm", "two_stage"])
-def test_a_latent_without_variance_is_no_trouble(codes, untrained, name):
+def test_a_latent_without_variance_is_no_trouble(codes, name):
     few = np.c_[codes[:300, :1], np.full(300, 7)].astype(np.float32)
     cold = getattr(densities, name)(few, 50, 0.0, 0)
     assert len(np.unique(cold.round(3), axis=0)) == (1 if name != "gmm" else 10)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from vae_jax.tasks.generation import draw, interpolations, look, walks
+from vae_jax.tasks.samplers import Wanted
 from vae_jax.tasks.saved import open_saved
 
 
@@ -26,12 +27,17 @@ def test_figures_and_pictures_of_every_kind_of_model(saved):
     assert 0 < figures["nearest_train_rmse_samples"] < figures["nearest_train_rmse_test"] * 2
     assert ("conditional_accuracy" in figures) == saved.trained.conditional
     assert ("class_shares_samples" in figures) != saved.trained.conditional
+    assert (figures["sampler"] == "gaussian") == (saved.trained.model.sample is None)
+    assert (figures["fidelity_num_test"], figures["fidelity_num_train"]) == (200, 200)
+    assert 0 < 2 * figures["frechet_distance_train"] < figures["frechet_distance_samples"]
+    assert figures["precision_train"] > 0.9 < figures["coverage_train"]
+    assert figures["coverage_samples"] < figures["coverage_train"]
     assert all(Image.open(path).size[0] >= 640 for path in pictures)
 
 
 def test_draws_follow_the_seed(saved):
     train = saved.seen("train")
-    first, again, other = (draw(saved.trained, train, 20, seed) for seed in (0, 0, 1))
+    first, again, other = (draw(saved.trained, train, Wanted(20, seed=seed)) for seed in (0, 0, 1))
     assert first.shape == (20, 8, 8, 1)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
@@ -62,10 +68,11 @@ def test_script(saved_run, root):
         command = [sys.executable, str(root / "scripts" / "look.py"), f"--workdir={folder}", *flags]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
 
-    done = script("--num=50", "--seed=3")
+    done = script("--num=50", "--seed=3", "--sampler=gmm")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "sharpness_samples" in done.stdout
-    assert json.loads((folder / "generation.json").read_text())["seed"] == 3
-    for flag, code in ("--num=0", 2), ("--seed=-1", 2), ("--data_dir", 2):
+    assert "frechet_distance_samples" in done.stdout
+    figures = json.loads((folder / "generation.json").read_text())
+    assert (figures["seed"], figures["sampler"]) == (3, "gmm")
+    for flag, code in ("--num=0", 2), ("--seed=-1", 2), ("--data_dir", 2), ("--sampler=gm", 2):
         failed = script(flag)
         assert (failed.returncode, failed.stderr.count("\n")) == (code, 1)

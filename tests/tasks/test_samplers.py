@@ -1,0 +1,106 @@
+"""Every sampler on saved runs of the embedded digits: with a prior and without, with labels and without."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_jax.build import components
+from vae_jax.errors import ConfigError
+from vae_jax.tasks import samplers
+from vae_jax.tasks.generation import gallery
+from vae_jax.tasks.samplers import Wanted
+from vae_jax.tasks.saved import open_saved
+
+OF_CODES = ("gaussian", "gmm", "nearest_posterior")
+TRAINED = ("flow", "two_stage")
+
+
+@pytest.fixture(scope="module")
+def opened(saved_run):
+    saved = {name: open_saved(saved_run(f"digits.py:variant={name},runlocal"), None) for name in ("vae", "cvae")}
+    saved["autoencoder"] = open_saved(saved_run("digits.py:variant=autoencoder,runlocal"), None)
+    return {name: (one.trained, gallery(one)) for name, one in saved.items()}
+
+
+def test_all_samplers_are_here():
+    assert set(components("tasks.samplers")) == {"prior", *OF_CODES, *TRAINED}
+
+
+@pytest.mark.parametrize("name", OF_CODES)
+@pytest.mark.parametrize("kind", ["vae", "cvae", "autoencoder"])
+def test_pictures_follow_seed_and_temperature(opened, kind, name):
+    sampler, (trained, train), label = getattr(samplers, name), opened[kind], 3 if kind == "cvae" else None
+    first, again, other = (sampler(trained, train, Wanted(12, label, seed=seed)) for seed in (0, 0, 1))
+    assert first.shape == (12, 8, 8, 1)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.05
+    cold = sampler(trained, train, Wanted(100, label, temperature=0.0))
+    assert len(np.unique(cold.round(4), axis=0)) <= (10 if name == "gmm" else 1)
+
+
+@pytest.mark.parametrize("name", OF_CODES)
+def test_a_conditional_model_draws_the_label_asked_for_by_the_codes_of_it(opened, name):
+    trained, train = opened["cvae"]
+    sampler, seven = getattr(samplers, name), train["image"][train["label"] == 7].mean(0)
+    alone = sampler(trained, train, Wanted(40, label=7))
+    among = sampler(trained, train, Wanted(40))
+    np.testing.assert_allclose(alone.mean(0), seven, atol=0.25)
+    distance = [np.abs(among[np.arange(40) % 10 == label].mean(0) - seven).mean() for label in range(10)]
+    assert np.argmin(distance) == 7
+
+
+def test_nearest_posterior_gives_reconstructions_where_codes_are_exact_and_draws_elsewhere(opened):
+    trained, train = opened["autoencoder"]
+    drawn = samplers.nearest_posterior(trained, train, Wanted(9))
+    known = trained.reconstruct(train["image"])
+    gaps = np.abs(drawn[:, None] - known[None]).max((2, 3, 4)).min(1)
+    np.testing.assert_allclose(gaps, 0, atol=1e-5)
+    trained, train = opened["vae"]
+    drawn = samplers.nearest_posterior(trained, train, Wanted(9))
+    gaps = np.abs(drawn[:, None] - trained.reconstruct(train["image"])[None]).max((2, 3, 4)).min(1)
+    assert gaps.max() > 1e-3
+
+
+def test_draws_of_the_posterior_scatter_around_its_mean(opened):
+    trained, train = opened["vae"]
+    few = train["image"][:50]
+    codes, draws = trained.encode(few), np.stack([trained.draw(few, seed=seed) for seed in range(20)])
+    scatter = draws.std(0)
+    assert scatter.min() > 0.01
+    assert np.abs(((draws.mean(0) - codes) / scatter * 20**0.5).mean()) < 0.4
+
+
+def test_what_cannot_be_sampled_is_refused(opened):
+    trained, train = opened["autoencoder"]
+    with pytest.raises(ConfigError, match="no prior to sample from"):
+        samplers.prior(trained, None, Wanted(3))
+    with pytest.raises(ConfigError, match="was not given labels"):
+        samplers.gmm(trained, train, Wanted(3, label=1))
+    trained, train = opened["cvae"]
+    for sampler in samplers.flow, samplers.two_stage:
+        with pytest.raises(ConfigError, match="--sampler=gmm or gaussian"):
+            sampler(trained, train, Wanted(3))
+    with pytest.raises(ConfigError, match="1 training pictures of label 0 are too few"):
+        samplers.gaussian(trained, {name: values[:1] * 0 for name, values in train.items()}, Wanted(3, label=0))
+
+
+def test_script(saved_run, root, tmp_path):
+    folder = saved_run("digits.py:variant=autoencoder,runlocal")
+    environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "VAE_JAX_DATA_DIR")}
+
+    def script(*flags):
+        command = [sys.executable, str(root / "scripts" / "sample.py"), f"--workdir={folder}", *flags]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+
+    for name in "", "--sampler=two_stage":
+        out = tmp_path / f"out{name}.png"
+        done = script("--num=4", f"--out={out}", *filter(None, [name]))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert Image.open(out).size[0] >= 16
+    failed = script("--sampler=prior", f"--out={tmp_path / 'none.png'}")
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert "--sampler=gmm" in failed.stderr and not (tmp_path / "none.png").exists()
