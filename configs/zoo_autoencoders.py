@@ -57,7 +57,7 @@ def _contractive(config):
     """The code's derivatives are kept small (Rifai et al. 2011, equation 7), the decoder's norm held."""
     config.model.regularizer.name = "contractive"
     config.model.spectral_norm = True
-    config.hypers.contraction_weight = 1e-3
+    config.hypers.contraction_weight = 2e-5
 
 
 def _rae(config):
@@ -70,7 +70,7 @@ def _rae_l2(config):
     """RAE-L2: the decoder's parameters are kept small too (Ghosh et al. 2020, equation 11, section 3.2)."""
     _rae(config)
     config.model.regularizer.name = "rae_l2"
-    config.hypers.decoder_weight = 1e-7
+    config.hypers.decoder_weight = 1e-6
 
 
 def _rae_gp(config):
@@ -102,7 +102,7 @@ def _wae_imq(config):
 def _sliced_wae(config):
     """Sliced Wasserstein autoencoder: N(0, I) along random directions (Kolouri et al. 2019, equation 16)."""
     config.model.regularizer.name = "sliced_wasserstein"
-    config.hypers.prior_weight = 0.01
+    config.hypers.prior_weight = 0.1
 
 
 def _ms_ssim(config):

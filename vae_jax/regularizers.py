@@ -74,9 +74,10 @@ def sparse_kl() -> Regularizer:
 
 
 def contractive() -> Regularizer:
-    """contraction_weight ||dz/dx||_F^2, exact, of sigmoid codes (Rifai et al. 2011, equation 7).
+    """contraction_weight ||dz/dx||_F^2, exact: one backward pass of the encoder per unit (Rifai et al. 2011, eq. 7).
 
-    One backward pass of the encoder for each of the D units. The authors tie the decoder to the encoder.
+    The authors' units are sigmoid, and their decoder is tied to the encoder. A linear code with a decoder of norm 1
+    (`model.spectral_norm=True`) leaves as little to be gained by scaling, and the encoder as deep as one likes.
     """
 
     def penalty(coded: Coded, hypers: Hypers) -> Loss:
@@ -86,7 +87,7 @@ def contractive() -> Regularizer:
         norm = jnp.square(rows).sum((0, 2, 3, 4))
         return Loss(hypers["contraction_weight"] * norm, {"contraction": norm})
 
-    return Regularizer(penalty, jax.nn.sigmoid)
+    return Regularizer(penalty)
 
 
 def rae() -> Regularizer:
