@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     config.data.seed = 0  # order of the batches, and what is drawn for pixels and corruptions
     config.data.memory_mb = 1024.0  # sets up to this size, as stored, live on the devices; larger ones are streamed
     config.data.workers = 0  # processes that read ahead for a streamed set; 0 for threads
+    config.data.pairs = unset(int)  # factors in which a picture and its partner differ, 0 for any number: for ada_gvae
     config.data.corruption = ConfigDict()  # what the encoder sees instead of the picture (vae_jax/data/corruptions.py)
     config.data.corruption.name = unset(str)
     config.data.corruption.scale = unset(float)
@@ -199,8 +200,9 @@ def set_zoo(config: ConfigDict) -> ConfigDict:
     config.model.encoder.activation = "tanh"
     config.schedule.name = "warmup_cosine"
     config.train.batch_size = 100
-    config.train.epochs = 100
-    config.train.eval_every_epochs = 5
+    config.train.epochs = 20
+    config.train.eval_every_epochs = 2
+    config.evaluate.num_importance_samples = 200
     return config
 
 

@@ -25,6 +25,25 @@ def get_config(arg=""):
     return config
 
 
+def _beta(config):
+    """beta-VAE: the KL divergence weighs 4 (Higgins et al. 2017, equation 4); what the others are compared with."""
+    config.hypers.beta = 4.0
+    config.hypers.kl_warmup_epochs = 0.0
+
+
+def _factor(config):
+    """FactorVAE: the total correlation weighs 6, by a discriminator (Kim and Mnih 2018, algorithm 2).
+
+    The discriminator is a fifth as wide as theirs, 1000 units in each of 6 layers, and has half their depth.
+    """
+    config.model.name = "factor_vae"
+    config.model.objective.name = None
+    config.model.discriminator.name = "mlp"
+    config.model.discriminator.hidden = (200, 200, 200)
+    config.model.discriminator.activation = "leaky_relu"
+    config.hypers.tc_weight = 6.0
+
+
 def _beta_tcvae(config):
     """The total correlation weighs 6, by minibatch weighted sampling (Chen et al. 2018, equation 4)."""
     config.model.objective.name = "beta_tcvae"
@@ -63,11 +82,22 @@ def _info(config):
     config.hypers.prior_weight = 1000.0
 
 
+def _ada_gvae(config):
+    """Ada-GVAE: pairs of pictures that differ in one factor, not told in which (Locatello et al. 2020, section 4)."""
+    config.model.name = "ada_gvae"
+    config.model.objective.name = config.model.posterior.name = None
+    config.data.pairs = 1
+    config.hypers.beta = 1.0
+
+
 _VARIANTS = {
+    "beta": _beta,
+    "factor": _factor,
     "beta_tcvae": _beta_tcvae,
     "beta_tcvae_stratified": _beta_tcvae_stratified,
     "beta_tcvae_exact": _beta_tcvae_exact,
     "dip_i": _dip_i,
     "dip_ii": _dip_ii,
     "info": _info,
+    "ada_gvae": _ada_gvae,
 }

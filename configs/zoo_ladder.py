@@ -13,7 +13,7 @@ def get_config(arg=""):
     config.model.name = "ladder"
     config.model.likelihood.name = "bernoulli"
     config.hypers.beta = 1.0
-    config.hypers.kl_warmup_epochs = 20.0
+    config.hypers.kl_warmup_epochs = 8.0
     config.hypers.free_bits = 1.0
     if apply_variant(config, arg, _VARIANTS, default="two_layers"):
         shorten(config)

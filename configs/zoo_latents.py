@@ -74,7 +74,7 @@ def _joint(config):
     config.hypers.beta = 10.0
     config.hypers.capacity = 20.0
     config.hypers.discrete_capacity = 2.3
-    config.hypers.capacity_epochs = 50.0
+    config.hypers.capacity_epochs = 10.0
 
 
 _VARIANTS = {

@@ -27,17 +27,17 @@ def _beta(config):
 
 def _annealed(config):
     """The weight of the KL divergence rises from 0 to 1 (Bowman et al. 2016, section 3.1)."""
-    config.hypers.kl_warmup_epochs = 30.0
+    config.hypers.kl_warmup_epochs = 10.0
 
 
 def _cyclical(config):
     """It rises again and again, four times (Fu et al. 2019, equation 6)."""
-    _objective(config, "cyclical", beta=1.0, kl_cycle_epochs=25.0)
+    _objective(config, "cyclical", beta=1.0, kl_cycle_epochs=5.0)
 
 
 def _capacity(config):
     """The KL divergence is held at a capacity that rises to 25 nats (Burgess et al. 2018, equation 8)."""
-    _objective(config, "capacity", beta=10.0, capacity=25.0, capacity_epochs=50.0)
+    _objective(config, "capacity", beta=10.0, capacity=25.0, capacity_epochs=10.0)
 
 
 def _free_bits(config):
@@ -63,20 +63,20 @@ def _iwae_50(config):
 
 
 def _miwae(config):
-    """The mean of 4 bounds of 4 draws each (Rainforth et al. 2018, equation 8)."""
-    _objective(config, "miwae", num_samples=16)
+    """The mean of 4 bounds of 2 draws each (Rainforth et al. 2018, equation 8)."""
+    _objective(config, "miwae", num_samples=8)
     config.model.objective.num_groups = 4
 
 
 def _piwae(config):
-    """That bound for the encoder, the one of all 16 draws for the decoder (Rainforth et al. 2018, equation 10)."""
-    _objective(config, "piwae", num_samples=16)
+    """That bound for the encoder, the one of all 8 draws for the decoder (Rainforth et al. 2018, equation 10)."""
+    _objective(config, "piwae", num_samples=8)
     config.model.objective.num_groups = 4
 
 
 def _ciwae(config):
-    """A mean of the ELBO and the bound of 16 draws (Rainforth et al. 2018, equation 9)."""
-    _objective(config, "ciwae", num_samples=16, elbo_share=0.05)
+    """A mean of the ELBO and the bound of 8 draws (Rainforth et al. 2018, equation 9)."""
+    _objective(config, "ciwae", num_samples=8, elbo_share=0.05)
 
 
 def _stl(config):
@@ -85,13 +85,13 @@ def _stl(config):
 
 
 def _dreg(config):
-    """The bound of 16 draws with doubly reparameterized gradients (Tucker et al. 2019, equation 8)."""
-    _objective(config, "dreg", num_samples=16)
+    """The bound of 8 draws with doubly reparameterized gradients (Tucker et al. 2019, equation 8)."""
+    _objective(config, "dreg", num_samples=8)
 
 
 def _renyi(config):
-    """Renyi's bound of order 0.5 with 16 draws (Li and Turner 2016, equation 10)."""
-    _objective(config, "renyi", num_samples=16, alpha=0.5)
+    """Renyi's bound of order 0.5 with 8 draws (Li and Turner 2016, equation 10)."""
+    _objective(config, "renyi", num_samples=8, alpha=0.5)
 
 
 def _objective(config, name, num_samples=None, **hypers):

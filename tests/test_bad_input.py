@@ -171,6 +171,7 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.data.size=8": (2, "data.size is set, but 'digits' does not take it"),
     f"train.py {CONFIG} {NEW} --config.data.name=tfds": (2, "data.dataset is not set, and 'tfds' needs it"),
     f"train.py {CONFIG} {NEW} --config.data.memory_mb=-1": (2, "data.memory_mb=-1.0", "0 or more"),
+    f"train.py {CONFIG} {NEW} --config.data.pairs=1": (2, "data.pairs=1", "'vae' does not learn from pairs"),
     f"train.py {CONFIG} {NEW} --config.data.workers=65": (2, "data.workers=65", "from 0 to 64"),
     f"train.py {NPZ}/nan": (65, "npz, train images: 1 values are NaN or infinite, the first in image 4"),
     f"train.py {NPZ}/range": (65, "npz, train images: float values in 255..255, expected [0, 1]"),
@@ -223,6 +224,8 @@ CASES = {
     # Found only with JAX
     f"train.py {CONFIG} {NEW} --config.model.likelihood.name=bernoulli": (2, "takes pixels of 0 and 1", "dynamic"),
     f"train.py {CONFIG} {NEW} --config.data.pixels=uint8": (2, "data.pixels='uint8'", "uint8 in 0..16"),
+    f"train.py --config={ROOT}/configs/zoo_disentangling.py:variant=ada_gvae {NEW} --config.data.name=digits "
+    "--config.data.pixels=threshold": (2, "data.pairs=1 needs data whose factors are known", "sprites or dsprites"),
     f"train.py {CONFIG} {NEW} --config.data.corruption.name=gray": (2, "data.corruption.name='gray'", "3 channels"),
     f"train.py {CONFIG} {NEW} --config.data.corruption.name=block_masking --config.data.corruption.size=9": (
         2,

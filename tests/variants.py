@@ -29,13 +29,13 @@ _NARROW = {"categories": 3, "components": 3, "depth": 2, "width": 5}  # of poste
 def load_small(variant: str):
     """Return a variant with its layers narrowed, so that it compiles and runs quickly."""
     full = load(variant)
-    encoder = full.model.encoder
     small = {"hidden": 16, "channels": 4, "width": 4, "depth": 1}
     narrow = {}
-    for field, value in small.items():
-        if field in encoder:
-            whole = encoder[field]
-            narrow[f"model__encoder__{field}"] = (value,) * len(whole) if isinstance(whole, tuple) else value
+    for part in "encoder", "discriminator":
+        given = full.model.get(part) or {}
+        for field in small.keys() & given.keys():
+            value, whole = small[field], given[field]
+            narrow[f"model__{part}__{field}"] = (value,) * len(whole) if isinstance(whole, tuple) else value
     if full.model.get("above"):
         narrow |= {"model__above": (1,) * len(full.model.above), "model__width": 8}
     if full.model.get("positions"):  # entries of two numbers

@@ -64,6 +64,7 @@ _FIXED: dict[str, Rule] = {
     "data.seed": _SEED,
     "data.memory_mb": _NOT_NEGATIVE,
     "data.workers": _whole(0, 64),
+    "data.pairs": _whole(0),
     "train.batch_size": _COUNT,
     "train.epochs": _COUNT,
     "train.steps_per_call": _COUNT,
@@ -92,9 +93,12 @@ _OF_SOURCES: dict[str, Rule] = {
 SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
 _FIXED |= _OF_SOURCES
 _OPTIONAL = (
+    "data.pairs",
     *(f"train.{field}" for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay")),
     *_OF_SOURCES,
 )
+
+_PAIRED = ("ada_gvae",)  # models that see the partner of each example
 
 _WEIGHTS = (
     *("capacity", "capacity_epochs", "discrete_capacity", "free_bits", "tc_weight", "prior_weight", "dip_diagonal"),
@@ -133,7 +137,7 @@ _RULES: dict[str, Rule] = {
     "activity": _SHARE,
     "elbo_share": _PROBABILITY,
     "kl_cycle_epochs": _POSITIVE,
-    "alpha": _number(lambda v: True, "a number"),
+    "alpha": _number(math.isfinite, "a number"),
     **dict.fromkeys(("num_groups", "components", "codes", "positions", "num_directions"), _COUNT),
     **dict.fromkeys(("prior_depth", "prior_width", "num_components"), _COUNT),
     "categories": _whole(2),
@@ -199,8 +203,10 @@ def check_values(tree: Mapping[str, Any]) -> None:
         raise ConfigError(
             "train.patience_epochs needs train.select=best: with last every validation is the best so far"
         )
-    if "gamma" in tree["hypers"]:
-        _check_players(tree["train"])
+    _check_pairs(tree)
+    for rival in ("gamma", "tc_weight", "adversary_weight"):
+        if rival in tree["hypers"]:
+            _check_players(tree["train"], rival)
     if tree["schedule"].get("warmup_epochs", 0) == epochs:
         raise ConfigError(f"schedule.warmup_epochs={epochs} leaves nothing of train.epochs={epochs} for its descent")
     for part in ("encoder", "decoder"):
@@ -211,12 +217,21 @@ def check_values(tree: Mapping[str, Any]) -> None:
             )
 
 
-def _check_players(train: Mapping[str, Any]) -> None:
-    """What two players with a loss each need."""
+def _check_pairs(tree: Mapping[str, Any]) -> None:
+    """Pairs, and models that learn from them, go together."""
+    name, pairs = tree["model"]["name"], tree["data"].get("pairs")
+    if name in _PAIRED and pairs is None:
+        raise ConfigError(f"model.name={name!r} learns from pairs: set data.pairs, such as 1")
+    if name not in _PAIRED and pairs is not None:
+        raise ConfigError(f"data.pairs={pairs} is set, but model.name={name!r} does not learn from pairs")
+
+
+def _check_players(train: Mapping[str, Any], rival: str) -> None:
+    """What players with a loss each need; `rival` is a hyperparameter that only they have."""
     if train["select"] != "last":
         raise ConfigError(
-            f"train.select={train['select']!r} is not for a model with hypers.gamma: the losses of its players do not "
-            "tell which parameters are best; set train.select=last"
+            f"train.select={train['select']!r} is not for a model with hypers.{rival}: the losses of its players do "
+            "not tell which parameters are best; set train.select=last"
         )
     if train["batch_size"] < 2:
-        raise ConfigError("train.batch_size=1 leaves nothing to compare a sample with; expected 2 or more")
+        raise ConfigError("train.batch_size=1 leaves nothing to compare an example with; expected 2 or more")

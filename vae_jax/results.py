@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vae_jax.build import build
 from vae_jax.data.dataset import Dataset, sha256
 from vae_jax.data.feed import make_feed
 from vae_jax.data.order import steps_per_epoch
@@ -42,7 +43,8 @@ def evaluate_split(
     feed = feed._replace(size=min(num_images or feed.size, feed.size))
     hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
     settings = {**config["evaluate"], "num_importance_samples": num_samples}
-    return evaluate_test(trained.model, trained.params, trained.stats, hypers, feed, settings)
+    num_dims = _num_dims(config, dataset.shape)
+    return evaluate_test(trained.model, trained.params, trained.stats, hypers, feed, settings, num_dims)
 
 
 def check_data(begun: Mapping[str, Any], found: str) -> None:
@@ -62,7 +64,8 @@ def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tr
     train = seen(feeds["train"], shape, num_fitted(feeds["train"].size, shape), ("image",))["image"]
     pca = fit_pca(train, config["model"]["latent"])
     best, hypers = tree["best"], tree["state"]["hypers"]
-    figures = evaluate_test(parts.model, best["params"], best["stats"], hypers, feeds["test"], config["evaluate"])
+    given = (parts.model, best["params"], best["stats"], hypers, feeds["test"], config["evaluate"])
+    figures = evaluate_test(*given, _num_dims(config, shape))
     trained = Trained(config, parts.spec, parts.model, best["params"], best["stats"])
     if trained.conditional:
         asked = np.arange(1000) % parts.spec.num_classes
@@ -79,3 +82,9 @@ def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: 
     rows = read_rows(folder / "metrics.jsonl")
     test = seen(parts.feeds["test"], parts.spec.shape, 2000, ("image", "input", "label"))
     return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)
+
+
+def _num_dims(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int | None:
+    """Return H W C where the likelihood gives pixels probability masses; None where it gives densities, or is none."""
+    likelihood = config["model"].get("likelihood")
+    return math.prod(shape) if likelihood and build("prob.likelihoods", likelihood)().bases else None

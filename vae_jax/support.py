@@ -46,3 +46,13 @@ def num_labels(spec: Spec, condition: bool) -> int:
     if condition and not spec.num_classes:
         raise ConfigError("model.condition=True needs labels, and the data have none")
     return spec.num_classes if condition else 0
+
+
+def check_samples(distance: str, colour_only: bool) -> None:
+    """Refuse a distance that says nothing of brightness for a model that makes pictures.
+
+    Raises:
+        ConfigError: it is such a one.
+    """
+    if colour_only:
+        raise ConfigError(f"model.distance.name={distance!r} leaves the brightness of samples open; take mae")

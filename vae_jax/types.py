@@ -13,7 +13,8 @@ import jax
 import numpy as np
 
 Tree = Any  # nested dicts of arrays
-Batch = dict[str, jax.Array]  # image [B,H,W,C] target; input [B,H,W,C] what is encoded; label [B]; index [B]
+Batch = dict[str, Any]  # image [B,H,W,C] target; input [B,H,W,C] what is encoded; label [B]; index [B]
+# In training by pairs (data.pairs) also partner: the Batch of pictures that share factors with these, one each.
 Hypers = dict[str, jax.Array]  # traced scalars
 Values = Literal["binary", "levels", "unit"]  # of a pixel: 0 or 1; k/255; any in [0, 1]. Each lies within the next
 

@@ -32,8 +32,22 @@ def test_bernoulli_takes_binary_pixels_and_a_model_that_is_not_to_be_trained_any
     assert model_of("bernoulli", values).log_weights
 
 
+@pytest.mark.parametrize("likelihood", ["beta_binomial", "discretized_logistic", "logistic_mixture", "categorical"])
+def test_masses_of_levels_take_levels_and_refuse_what_lies_between(likelihood):
+    assert model_of(likelihood, "binary").log_weights and model_of(likelihood, "levels").log_weights
+    with pytest.raises(ConfigError, match=f"'{likelihood}' takes pixels of k/255, and the data have any value"):
+        model_of(likelihood, "unit")
+
+
 @pytest.mark.parametrize("values", ["binary", "levels", "unit"])
-@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_shared_scale", "gaussian_pixel_scale", "laplace"])
+@pytest.mark.parametrize(
+    "likelihood",
+    [
+        *(f"gaussian{kind}" for kind in ("", "_shared_scale", "_optimal", "_pixel_scale")),
+        "laplace",
+        "continuous_bernoulli",
+    ],
+)
 def test_densities_take_all_pixels(likelihood, values):
     assert model_of(likelihood, values).log_weights
 

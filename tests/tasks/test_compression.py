@@ -18,7 +18,8 @@ from vae_jax.tasks.saved import open_saved
 from vae_jax.trained import load
 
 BINARY = {"data__pixels": "threshold", "model__likelihood__name": "bernoulli", "model__likelihood__min_scale": None}
-KINDS = ("bernoulli", "conditional", "beta_binomial", "discretized_logistic")
+LEVELS = ("beta_binomial", "discretized_logistic", "logistic_mixture", "categorical")
+KINDS = ("bernoulli", "conditional", *LEVELS)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def runs(saved_run, tmp_path_factory):
         np.savez(arrays / f"{name}.npz", images=(15 * split.images).astype(np.uint8))
 
     def of(kind):
-        if kind in ("beta_binomial", "discretized_logistic"):
+        if kind in LEVELS:
             levels = {"data__name": "npz", "data__pixels": "uint8", "model__likelihood__name": kind}
             levels |= {"model__likelihood__min_scale": None, "train__epochs": 12}
             return saved_run("digits.py:variant=vae,runlocal", arrays, **levels), arrays

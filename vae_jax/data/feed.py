@@ -14,6 +14,7 @@ import numpy as np
 from vae_jax.build import build
 from vae_jax.data.dataset import Dataset, Pictures, Split
 from vae_jax.data.order import evenly_spaced
+from vae_jax.data.pairs import Pairs, make_pairs
 from vae_jax.data.pixels import VALUES
 from vae_jax.errors import ConfigError
 from vae_jax.streams import stream
@@ -28,7 +29,7 @@ class Feed(NamedTuple):
 
     size: int  # N
     arrays: Tree  # what a compiled function is given of the split: all of it, or {} where it is streamed
-    row: Callable[[np.ndarray], Tree]  # index [B] -> itself, or the stored examples, read on the host
+    row: Callable[..., Tree]  # (index [B], epoch [B]) -> the index, or the stored examples, read on the host
     batch: Callable[[Tree, Tree, jax.Array | int], Batch]  # (arrays, row, epoch), inside a compiled function
 
     @property
@@ -46,25 +47,34 @@ def make_feed(config: Mapping[str, Any], dataset: Dataset, split: str, placement
     """Return the feed of a split.
 
     The set is streamed if all its splits, as they are stored, take more than `config.memory_mb` (1 MB = 10^6 bytes).
+    With `config.pairs` the training examples have partners. Those read on the host have none where `row` is given no
+    epoch, as in evaluation, which is of single pictures.
 
     Args:
         config: `config.data`.
         dataset: all splits.
         split: which one.
         placement: the device or sharding of a split that is not streamed.
+
+    Raises:
+        ConfigError: there are to be pairs, and the data do not have them.
     """
     batch_of = make_batch_of(config, split, dataset.levels)
-    stored, size = arrays(dataset.splits[split]), dataset.sizes[split]
+    stored, size, pairs = arrays(dataset.splits[split]), dataset.sizes[split], None
+    if split == "train" and config.get("pairs") is not None:
+        pairs = make_pairs(dataset.splits[split], dataset.factors, config["pairs"], config["seed"])
     if sum(dataset.sizes.values()) * picture_bytes(dataset) > 1e6 * config["memory_mb"]:
-        return Feed(size, {}, functools.partial(gather, stored), lambda _, row, epoch: batch_of(row, epoch))
+        row = functools.partial(gather, stored, pairs=pairs)
+        return Feed(size, {}, row, lambda _, row, epoch: batch_of(row, epoch))
     # A compiled gather out of the rows of a matrix is quicker than out of pictures: by 1.5 % of a step of 784-500-20.
     flat = stored | {"image": stored["image"][:].reshape(size, -1)}
 
     def batch(arrays: Tree, index: jax.Array, epoch: jax.Array | int) -> Batch:
-        row = gather(arrays, index)
-        return batch_of(row | {"image": row["image"].reshape(len(index), *dataset.shape)}, epoch)
+        row = gather(arrays[0], index, epoch, arrays[1])
+        images = {name: row[name].reshape(-1, *dataset.shape) for name in row if name.endswith("image")}
+        return batch_of(row | images, epoch)
 
-    return Feed(size, jax.device_put(flat, placement), lambda index: index, batch)
+    return Feed(size, jax.device_put((flat, pairs), placement), lambda index, *_: index, batch)
 
 
 def picture_bytes(dataset: Dataset) -> int:
@@ -91,9 +101,15 @@ def arrays(split: Split) -> dict[str, np.ndarray]:
     return {"image": split.images, "label": labels}
 
 
-def gather(arrays: Mapping[str, Any], index: Any) -> dict[str, Any]:
-    """Return the stored examples of an index [B] out of the arrays of a split, on the devices or on the host."""
-    return {name: values[index] for name, values in arrays.items()} | {"index": index}
+def gather(arrays: Mapping[str, Any], index: Any, epoch: Any = None, pairs: Pairs | None = None) -> dict[str, Any]:
+    """Return the stored examples of an index [B] out of the arrays of a split, on the devices or on the host.
+
+    With pairs and an epoch those of their partners stand beside, as partner_image and so on.
+    """
+    found = {name: values[index] for name, values in arrays.items()} | {"index": index}
+    if pairs is None or epoch is None:
+        return found
+    return found | {f"partner_{name}": values for name, values in gather(arrays, pairs.of(index, epoch)).items()}
 
 
 def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callable[..., Batch]:
@@ -105,7 +121,7 @@ def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callabl
         levels: the stored value of white.
 
     The argument `stored` holds image [B,H,W,C] as stored, label [B], and index [B], the number of the example in its
-    split.
+    split; and, with the prefix partner_, the same of its partner, which becomes a batch in the batch.
     """
     pixels = build("data.pixels", {"name": config["pixels"]})
     corrupt = build("data.corruptions", config["corruption"]) if config["corruption"] else None
@@ -118,7 +134,9 @@ def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callabl
 
         image = pixels(functools.partial(keys, purpose=0), stored["image"].astype(jnp.float32) / levels, epoch)
         seen = corrupt(keys(epoch, 1), image) if corrupt else image
-        return {"image": image, "input": seen, "label": stored["label"], "index": stored["index"]}
+        made = {"image": image, "input": seen, "label": stored["label"], "index": stored["index"]}
+        partner = {name.removeprefix("partner_"): stored[name] for name in stored if name.startswith("partner_")}
+        return made | ({"partner": batch_of(partner, epoch)} if partner else {})
 
     return batch_of
 

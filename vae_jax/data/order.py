@@ -27,6 +27,10 @@ class Order(NamedTuple):
         whole = batch_indices(self.seed, start, stop, self.num_examples, self.batch_size)
         return whole[:, process * size : (process + 1) * size]
 
+    def epochs(self, start: int, stop: int) -> np.ndarray:
+        """Return the epoch of each of the steps start..stop-1."""
+        return np.arange(start, stop) // steps_per_epoch(self.num_examples, self.batch_size)
+
 
 def index_pieces(order: Order, length: int, put: Callable[[Any], Any]) -> Callable[[int, int], Iterator[Piece]]:
     """Return pieces(start, stop) -> the indices of these steps, `length` at a time, as `put` places them."""

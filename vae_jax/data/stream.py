@@ -30,8 +30,8 @@ class Pieces:
     It can be pickled if `read` can, and then a process that gets a copy of it reads the same.
     """
 
-    def __init__(self, read: Callable[[np.ndarray], dict[str, np.ndarray]], order: Order, length: int):
-        """Take `read(index [N]) -> {name: [N, ...]}`, the order of the examples, and the number of steps in a piece."""
+    def __init__(self, read: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]], order: Order, length: int):
+        """Take `read(index [N], epoch [N]) -> {name: [N, ...]}`, the order of examples, and the steps in a piece."""
         self.read, self.order, self.length = read, order, length
 
     def __len__(self) -> int:
@@ -40,8 +40,10 @@ class Pieces:
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         """Read a piece."""
-        index = self.order.rows(i * self.length, (i + 1) * self.length)
-        return {name: rows.reshape(*index.shape, *rows.shape[1:]) for name, rows in self.read(index.ravel()).items()}
+        steps = i * self.length, (i + 1) * self.length
+        index = self.order.rows(*steps)
+        read = self.read(index.ravel(), np.repeat(self.order.epochs(*steps), index.shape[1]))
+        return {name: rows.reshape(*index.shape, *rows.shape[1:]) for name, rows in read.items()}
 
 
 def piece_length(batch_bytes: int, most: int) -> int:

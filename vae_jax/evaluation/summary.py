@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -56,8 +57,17 @@ def evaluate_test(
     hypers: Hypers,
     feed: Feed,
     config: Mapping[str, Any],
+    num_dims: int | None,
 ) -> dict[str, Any]:
-    """Return every test figure of the model; `config` is `config.evaluate`."""
+    """Return every test figure of the model.
+
+    Args:
+        model, params, stats, hypers: what was trained.
+        feed: of the split.
+        config: `config.evaluate`.
+        num_dims: H W C where pixels have probability masses, to give nats as bits per dimension too; None where they
+            have densities, or nothing.
+    """
     run, size = make_evaluate(model, feed), feed.size
     values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
     results: dict[str, Any] = {"num_examples": size, **mean(values)}
@@ -67,7 +77,19 @@ def evaluate_test(
         codes = per_example(lambda index: encode(index, params, stats), size, config["batch_size"])["code"]
         results["active_units"] = active_units(codes)
         results |= estimate_nll(model, params, stats, feed, config["num_importance_samples"])
-    return results
+    return results | (bits_per_dim(results, num_dims) if num_dims else {})
+
+
+def bits_per_dim(figures: Mapping[str, Any], num_dims: int) -> dict[str, float]:
+    """Return the figures of log p(x) in nats, and their standard errors, as bits per dimension: nats / (ln 2 * H W C).
+
+    Only probability masses are worth bits: a density changes with the unit of a pixel.
+    """
+    return {
+        name.replace("_nats", "_bits_per_dim"): value / (math.log(2) * num_dims)
+        for name, value in figures.items()
+        if name.startswith(("neg_elbo_nats", "nll_nats"))
+    }
 
 
 def evaluate_baselines(pca: Pca, train: np.ndarray, feed: Feed) -> dict[str, Any]:

@@ -23,10 +23,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vae_jax.build import build
-from vae_jax.errors import ConfigError
 from vae_jax.nn.bind import bind
+from vae_jax.nn.discriminator import players
 from vae_jax.prob.distances import Distance
-from vae_jax.types import Batch, Model, Spec, Tree
+from vae_jax.support import check_samples, num_labels
+from vae_jax.types import Batch, Model, Spec
 
 _COLLAPSED = 0.2  # diversity
 _MEMORY = 0.999  # of its moving average: collapse is what has lasted for some thousand steps
@@ -95,12 +96,9 @@ def make(
     Raises:
         ConfigError: condition is asked for, but the data have no labels, or the distance leaves the samples open.
     """
-    if condition and not spec.num_classes:
-        raise ConfigError("model.condition=True needs labels, and the data have none")
-    num_classes = spec.num_classes if condition else 0
+    num_classes = num_labels(spec, condition)
     measure = build("prob.distances", distance)()
-    if measure.colour_only:
-        raise ConfigError(f"model.distance.name={distance['name']!r} leaves the brightness of samples open; take mae")
+    check_samples(distance["name"], measure.colour_only)
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
     def make_decoder(rngs: nnx.Rngs) -> nnx.Module:
@@ -173,12 +171,8 @@ def make(
         return generate(params, stats, temperature * jax.random.normal(key, (len(label), latent)), label)
 
     return Model(
-        network.init, loss, evaluate, None, encode, decode, sample, generate=generate, groups=_players, alarm=_alarm
+        network.init, loss, evaluate, None, encode, decode, sample, generate=generate, groups=players, alarm=_alarm
     )
-
-
-def _players(params: Tree) -> Tree:
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, params)
 
 
 def _diversity(fake: jax.Array, real: jax.Array) -> jax.Array:

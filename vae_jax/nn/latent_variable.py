@@ -88,10 +88,10 @@ class LatentVariable(nnx.Module):
                 self.fitted[name][...] = _MEMORY * numbers[name] + (1 - _MEMORY) * jax.lax.stop_gradient(value)
         return log_px
 
-    def draws(self, batch: Batch, key: jax.Array, k: int) -> Draws:
-        """Draw z k times for each example, with noise keyed by its index."""
+    def draws(self, batch: Batch, key: jax.Array, k: int, q: Any = None) -> Draws:
+        """Draw z k times for each example, with noise keyed by its index, from q(z|x) or the posterior given."""
         noise_key, rest = jax.random.split(key)
-        q, prior = self.q(batch), self.p()
+        q, prior = self.q(batch) if q is None else q, self.p()
         z, log_qz = q.draw(example_keys(noise_key, batch), k)
         log_px, log_pz = self.log_px(batch["image"], z, batch["label"]), prior.log_prob(z)
         exact = q.kl_to(prior)

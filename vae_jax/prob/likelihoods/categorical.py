@@ -19,7 +19,9 @@ def categorical() -> Likelihood:
     """
 
     def logits(maps: jax.Array) -> jax.Array:
-        return maps[..., :1] * jnp.asarray(_LEVELS, maps.dtype) + but_first_map(maps)
+        # A product of the two would do, but XLA's CPU code for its gradient is 8 times slower.
+        tilts = jnp.einsum("...,k->...k", maps[..., 0], jnp.asarray(_LEVELS, maps.dtype), precision="highest")
+        return tilts + but_first_map(maps)
 
     def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
