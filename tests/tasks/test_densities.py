@@ -78,6 +78,20 @@ def test_one_latent_is_enough(name):
     assert (drawn.mean(), drawn.std()) == pytest.approx((3, 0.5), abs=0.12)
 
 
+@pytest.mark.parametrize("name", ["gaussian", "gmm"])
+def test_a_correlation_comes_back(name):
+    codes = RNG.normal(size=(4000, 2)) @ np.linalg.cholesky([[1, 0.95], [0.95, 1]]).T
+    drawn = getattr(densities, name)(codes.astype(np.float32), 20000, 1.0, 0)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), atol=0.04)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_the_noise_of_the_second_stage_is_what_its_network_does_not_explain(codes):
+    drawn = densities.two_stage(codes, NUM, 1.0, 0)
+    np.testing.assert_allclose(drawn.std(0), codes.std(0), rtol=0.15)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.3  # it has learned next to nothing
+
+
 def test_codes_that_are_not_finite_are_reported():
     with pytest.raises(Diverged, match="--seed"):
         densities._finite(np.array([np.nan]))
