@@ -61,7 +61,7 @@ def test_training_and_evaluation_compute_the_same_loss(variant):
     penalties = {name for name in metrics if name.startswith("penalty_")}  # of the whole batch, in training only
     assert float(loss) == pytest.approx(float(values["loss"].mean() + sum(metrics[p] for p in penalties)), rel=1e-5)
     of_batch = metrics.keys() - values.keys() - penalties  # k, M: what two players have of the whole batch
-    assert not of_batch or model.groups is not None
+    assert model.groups is not None or all(name.startswith("batch_") for name in of_batch)
     for name in metrics.keys() - of_batch - penalties - {"loss"}:
         assert float(metrics[name]) == pytest.approx(float(values[name].mean()), rel=1e-5), name
 
@@ -118,8 +118,9 @@ def test_samples_follow_label_and_temperature(variant):
 def test_twenty_steps_on_one_batch_lower_the_loss(variant):
     config, model, hypers, _, _ = built(variant)
     optimizer = make_optimizer(config, total_steps=100, steps_per_epoch=1)
-    if "k_rate" in hypers:  # k stays 0: the discriminator is an autoencoder, and nothing opposes it
-        hypers = hypers | {"k_rate": jnp.float32(0)}
+    # Nothing rises while the loss is to fall; and with k held at 0 nothing opposes BEGAN's discriminator.
+    held = {name for name in hypers if name.endswith("_steps") and name != "kl_cycle_steps"} | {"k_rate"} & set(hypers)
+    hypers = hypers | dict.fromkeys(held, jnp.float32(0))
     step = jax.jit(make_step(model, optimizer))
     state = jax.jit(functools.partial(init_state, model, optimizer))(jax.random.key(0), hypers=hypers)
     losses = []

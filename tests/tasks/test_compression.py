@@ -34,6 +34,7 @@ def runs(saved_run, tmp_path_factory):
         if kind in LEVELS:
             levels = {"data__name": "npz", "data__pixels": "uint8", "model__likelihood__name": kind}
             levels |= {"model__likelihood__min_scale": None, "train__epochs": 12}
+            levels |= {"evaluate__num_importance_samples": 10}
             return saved_run("digits.py:variant=vae,runlocal", arrays, **levels), arrays
         variant = "cvae" if kind == "conditional" else "vae"
         return saved_run(f"digits.py:variant={variant},runlocal", None, **BINARY, train__epochs=12), None

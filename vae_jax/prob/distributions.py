@@ -110,9 +110,13 @@ class Mixture(NamedTuple):
         return jax.nn.logsumexp(self.log_joint(z), -1)
 
     def sample(self, key: jax.Array, num: int, temperature: jax.Array | float) -> jax.Array:
-        """Return num draws [N,D]; the temperature multiplies the scales of the parts, not the choice among them."""
+        """Return num draws [N,D]; the temperature multiplies the noise of the choice and the scales of the parts.
+
+        At 0 all are the centre of the heaviest part.
+        """
         pick, noise = jax.random.split(key)
-        part = jax.random.categorical(pick, self.log_weights, shape=(num,))
+        gumbel = jax.random.gumbel(pick, (num, len(self.log_weights)))
+        part = (self.log_weights + temperature * gumbel).argmax(-1)
         return Normal(self.parts.loc[part], self.parts.scale[part]).sample(noise, num, temperature)
 
 

@@ -47,6 +47,14 @@ def variants(configs: pathlib.Path) -> list[Variant]:
     return found
 
 
+def total_lines(configs: pathlib.Path) -> int:
+    """Return the lines that all variants of the zoo together add to the plain ones, each definition counted once."""
+    shared = set().union(*(_definitions(_load(configs, spec)) for spec in _PLAIN))
+    specs = (f"{path.name}:variant={name}" for path in sorted(configs.glob("zoo_*.py")) for name in _documented(path))
+    beyond = set().union(*(_definitions(_load(configs, spec)) for spec in specs)) - shared
+    return sum(_length(*definition) for definition in beyond)
+
+
 def table(configs: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the table in Markdown, a part for each file; `rows` are those of docs/results.jsonl.
 
@@ -64,8 +72,10 @@ def table(configs: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> str:
                 name = v.spec.partition("=")[2]
                 parts.append(f"| `{name}` | {v.text} | {v.rung} | {v.lines} | {figures} | {seconds} |")
         parts.append("")
-    mean = sum(v.lines for v in all_variants) / len(all_variants)
-    parts.append(f"{len(all_variants)} variants; {mean:.0f} lines on average beyond the plain VAE and autoencoder.")
+    count, lines = len(all_variants), total_lines(configs)
+    parts.append(
+        f"{count} variants in {lines} lines beyond the plain VAE and autoencoder: {lines / count:.0f} for each."
+    )
     return "\n".join(parts) + "\n"
 
 
