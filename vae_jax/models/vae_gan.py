@@ -4,7 +4,7 @@ With f(v) the features before the discriminator's last layer, z ~ q(z|x), x* the
 the prior N(0, I), the feature error is |f(x) - f(x*)|^2 / 2: -log p(f(x)|z) but for a constant, with the p of equation
 7. By algorithm 1 the three networks minimise
 
-    encoder         KL(q(z|x) || p(z)) + feature error,
+    encoder         beta KL(q(z|x) || p(z)) + feature error,
     decoder         feature error - adversary_weight (log D(x*) + log D(y)),
     discriminator   -log D(x) - log(1 - D(x*)) - log(1 - D(y)): 3 log 2 where it can tell nothing,
 
@@ -12,8 +12,8 @@ each with the others as constants: the encoder has no part in the game, nor the 
 it would make all features alike (section 3.1). Nothing here is a likelihood of pixels.
 
 Departures from the paper: adversary_weight = 1/gamma multiplies the game where gamma there multiplies the feature
-error of the decoder, the same ratio; the decoder raises log D, where theirs lowers log(1 - D); no batch norm; all three
-move at once.
+error of the decoder, the same ratio; beta, 1 there, answers for the scale of features of fewer units; the decoder
+raises log D, where theirs lowers log(1 - D); no batch norm; all three move at once.
 """
 
 from __future__ import annotations
