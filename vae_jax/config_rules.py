@@ -140,7 +140,6 @@ _RULES: dict[str, Rule] = {
     "alpha": _number(math.isfinite, "a number"),
     **dict.fromkeys(("num_groups", "components", "codes", "positions", "num_directions"), _COUNT),
     **dict.fromkeys(("prior_depth", "prior_width", "num_components"), _COUNT),
-    "estimator": _one_of("weighted", "stratified", "exact"),
     "categories": _whole(2),
     "temperature": _POSITIVE,
     "decay": _SHARE,
