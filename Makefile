@@ -12,7 +12,7 @@ demo: $(VENV)/.core
 # Data that are not in the repository: VAE_JAX_DATA_DIR=folder make test
 test: $(VENV)/.test
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadgroup
 
 $(VENV)/.core: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -38,6 +38,10 @@ def get_config() -> ConfigDict:
     config.data.corruption.probability = unset(float)
     config.data.corruption.size = unset(int)
     config.data.corruption.sigma = unset(float)
+    config.data.augmentation = ConfigDict()  # other pictures of the same, in training (vae_jax/data/augmentations.py)
+    config.data.augmentation.name = unset(str)
+    config.data.augmentation.scale = unset(float)
+    config.data.augmentation.epochs = unset(int)  # for how many epochs
 
     config.model = ConfigDict()
     config.model.name = "vae"  # a file of vae_jax/models/
@@ -115,6 +119,7 @@ def get_config() -> ConfigDict:
     config.hypers.learning_rate = 1e-3
     config.hypers.beta = unset(float)  # weight of the KL divergence
     config.hypers.kl_warmup_epochs = unset(float)  # linear rise of that weight from 0
+    config.hypers.pretrain_epochs = unset(float)  # as an autoencoder, before a prior is fitted to its codes
     config.hypers.weight_decay = unset(float)
     config.hypers.gamma = unset(float)  # BEGAN's diversity ratio: error on samples over error on data, at balance
     config.hypers.k_rate = unset(float)  # by which BEGAN's k follows the balance of its players

@@ -1,4 +1,4 @@
-"""The zoo: a VAE whose latents are to be independent, on sprites (drawn when read; no files), 4096-1200-1200-10.
+"""The zoo: a VAE whose latents are to be independent, on sprites (drawn when read; no files), 4096-400-400-10.
 
 `get_config(arg)`: variant= a key of _VARIANTS below (default: beta_tcvae), and runlocal for narrow layers. Figures of
 each: docs/zoo.md.
@@ -13,7 +13,7 @@ def get_config(arg=""):
     config = set_vae(get_base())
     config.data.name = "sprites"
     config.model.latent = 10
-    config.model.encoder.hidden = (1200, 1200)
+    config.model.encoder.hidden = (400, 400)
     config.train.batch_size = 256
     config.train.epochs = 1
     config.train.select = "last"

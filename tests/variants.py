@@ -46,4 +46,8 @@ def load_small(variant: str):
         narrow |= {f"model__{part}__{field}": value for field, value in _NARROW.items() if field in fields}
     if "model__posterior__categories" in narrow:
         narrow |= {"model__latent": 6}
+    if "components" in full.model:
+        narrow |= {"model__components": 3}
+    if "pretrain_epochs" in full.hypers:  # what comes after it
+        narrow |= {"hypers__pretrain_epochs": 0.0}
     return load(variant, **{"model__latent": 3, **narrow})

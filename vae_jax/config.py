@@ -24,6 +24,7 @@ from vae_jax.errors import ConfigError
 # Where a config names a component: its path, and the home in which the name is looked up.
 COMPONENTS = {
     "data.corruption": "data.corruptions",
+    "data.augmentation": "data.augmentations",
     "optimizer": "training.optimizers",
     "schedule": "training.schedules",
     "model": "models",

@@ -107,7 +107,7 @@ _WEIGHTS = (
 )
 
 # The fields of components and the hyperparameters, by name or whole path. Which of them are there, the components say.
-_GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption")
+_GROUPS = ("model", "hypers", "optimizer", "schedule", "data.corruption", "data.augmentation")
 _RULES: dict[str, Rule] = {
     "name": _TEXT,
     "latent": _COUNT,
@@ -130,6 +130,8 @@ _RULES: dict[str, Rule] = {
     "learning_rate": _POSITIVE,
     "beta": _NOT_NEGATIVE,
     "kl_warmup_epochs": _NOT_NEGATIVE,
+    "pretrain_epochs": _NOT_NEGATIVE,
+    "data.augmentation.epochs": _COUNT,
     "weight_decay": _NOT_NEGATIVE,
     "gamma": _POSITIVE,
     "k_rate": _POSITIVE,
@@ -178,7 +180,7 @@ def check_fields(tree: Mapping[str, Any]) -> None:
     for path in _FIXED:
         if given.get(path) is None and path not in _OPTIONAL:
             raise ConfigError(f"{path} is not set; expected {_FIXED[path][1]}")
-    for group in _GROUPS[:-1]:
+    for group in _GROUPS[:-2]:
         if not isinstance(tree.get(group), Mapping):
             raise ConfigError(f"{group} is not set; expected a group of fields as in configs/base.py")
 
@@ -196,6 +198,7 @@ def check_values(tree: Mapping[str, Any]) -> None:
     epochs = tree["train"]["epochs"]
     for path, value in (
         ("hypers.kl_warmup_epochs", tree["hypers"].get("kl_warmup_epochs", 0)),
+        ("hypers.pretrain_epochs", tree["hypers"].get("pretrain_epochs", 0)),
         ("schedule.warmup_epochs", tree["schedule"].get("warmup_epochs", 0)),
     ):
         if value > epochs:
@@ -205,6 +208,11 @@ def check_values(tree: Mapping[str, Any]) -> None:
             "train.patience_epochs needs train.select=best: with last every validation is the best so far"
         )
     _check_pairs(tree)
+    if "pretrain_epochs" in tree["hypers"] and tree["train"]["ema_decay"] is not None:
+        raise ConfigError(
+            "train.ema_decay is not for a model with hypers.pretrain_epochs: the average would hold what its prior was "
+            "before it is fitted; leave it unset"
+        )
     for rival in ("gamma", "tc_weight", "adversary_weight"):
         if rival in tree["hypers"]:
             _check_players(tree["train"], rival)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from vae_jax.training.loop import Program, with_best
 from vae_jax.training.mesh import Placement, check_batch_size, place
 from vae_jax.training.optim import make_hypers, make_optimizer
 from vae_jax.training.step import Step, init_state, make_chunk, make_step, run_pieces
-from vae_jax.types import Model, Spec, Tree
+from vae_jax.types import Model, Spec, TrainState, Tree
 
 
 class Parts(NamedTuple):
@@ -62,7 +63,32 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
     chunk, close = _make_chunk(config, feeds["train"], dataset, make_step(model, optimizer), placement)
-    return Parts(spec, model, Program(chunk, validate, per_epoch, close, model.alarm), start, abstract, feeds)
+    program = Program(chunk, validate, per_epoch, close, model.alarm)
+    if model.refit:
+        refit_at = math.ceil(hypers["pretrain_steps"])
+        refit = _make_refit(config, model, feeds["train"], refit_at // per_epoch, placement)
+        program = program._replace(refit=refit, refit_at=refit_at)
+    return Parts(spec, model, program, start, abstract, feeds)
+
+
+def _make_refit(
+    config: Mapping[str, Any], model: Model, feed: Feed, epoch: int, placement: Placement
+) -> Callable[[TrainState], TrainState]:
+    """Return state -> state, its parameters refitted to the codes of the training pictures as `epoch` shows them."""
+
+    @jax.jit
+    def encode(arrays, row, params, stats):
+        return {"code": model.encode(params, stats, feed.batch(arrays, row, epoch))}
+
+    def refit(state: TrainState) -> TrainState:
+        def codes(index: np.ndarray) -> dict[str, jax.Array]:
+            return encode(feed.arrays, feed.row(index, np.full_like(index, epoch)), state.params, state.stats)
+
+        found = per_example(codes, feed.size, min(config["evaluate"]["batch_size"], feed.size))["code"]
+        params = model.refit(state.params, found, config["seed"])
+        return state._replace(params=jax.device_put(params, placement.everywhere))
+
+    return refit
 
 
 def _make_chunk(
@@ -79,7 +105,7 @@ def _make_chunk(
         close = pieces.close
 
     def batch_of(arrays, row, step):
-        return feed.batch(arrays, row, step // per_epoch)
+        return feed.batch(arrays, row, step // per_epoch, training=True)
 
     compiled = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=placement.everywhere)
 

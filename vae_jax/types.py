@@ -111,6 +111,11 @@ class Model(NamedTuple):
     coding: Coding | None = None  # None where pixels have no probability mass, or there is no prior
     groups: Callable[[Tree], Tree] | None = None
     """(params) -> the name of a group for each leaf: each group has its own clipping and state of the optimizer"""
+    clusters: Callable[..., jax.Array] | None = None
+    """(params, stats, z [N,D]) -> log p(c, z) [N,M] of the components c of a prior that are clusters"""
+    refit: Callable[[Tree, np.ndarray, int], Tree] | None = None
+    """(params, codes [N,D], seed) -> params, called once, on the host, after hypers['pretrain_steps'] steps; the codes
+    are those of the training split"""
     alarm: Callable[[Mapping[str, float]], str | None] | None = None
     """(metrics of a chunk of training, each its mean) -> a warning, where something has gone wrong"""
 

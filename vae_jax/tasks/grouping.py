@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from vae_jax.data.order import evenly_spaced
@@ -15,6 +16,7 @@ from vae_jax.evaluation.probes import knn, linear, probe
 from vae_jax.reporting.figures import save_captioned, save_latent_map
 from vae_jax.tasks.representations import Split, reader, represent
 from vae_jax.tasks.saved import Saved
+from vae_jax.trained import Trained
 
 _PARTS = {"train": ("train",), "test": ("test",), "all": ("train", "validation", "test")}
 _PER_CLASS = (10, 100, 1000)  # labels of each class that the probes are given, and then all
@@ -49,7 +51,8 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
     """Return the figures of groups and probes, and write a map and a picture of the groups.
 
     Groups are found without labels in the pictures of `split` (train, test or all), in the latent space by k-means and
-    a Gaussian mixture, and by k-means in pixels and in as many principal components. Labels judge them. Probes are
+    a Gaussian mixture, and by k-means in pixels and in as many principal components. A prior whose components are
+    clusters has groups of its own, one for each. Labels judge them. Probes are
     given labels of the training split and are judged on the test split. The components are of the training pictures.
 
     Raises:
@@ -64,6 +67,8 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
     for name, method in _methods():
         say(f"grouping {len(pictures.vectors[name])} pictures: {method.__name__} of {name}")
         found[f"{name}_{method.__name__}"] = method(pictures.vectors[name], clusters)
+    if saved.trained.model.clusters:
+        found["latent_prior"] = of_prior(saved.trained, pictures.vectors["latent"])
     results = {
         "split": split,
         "num_examples": len(pictures.vectors["latent"]),
@@ -72,7 +77,7 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
     }
     folder = saved.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    results["groups"] = _save_groups(folder / f"groups_{split}.png", found["latent_kmeans"], pictures)
+    results["groups"] = _save_groups(folder / f"groups_{split}.png", found.get("latent_prior", found["latent_kmeans"]), pictures)
     say("drawing the map")
     _save_map(folder / f"groups_map_{split}.png", pictures)
     if pictures.labels is None:
@@ -84,6 +89,15 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
 
 def _methods() -> list[tuple[str, Callable[[np.ndarray, int], Groups]]]:
     return [("latent", kmeans), ("latent", gaussian_mixture), ("pixels", kmeans), ("pca", kmeans)]
+
+
+def of_prior(trained: Trained, codes: np.ndarray) -> Groups:
+    """Return the groups argmax_c p(c|z) of codes z [N,D] under the prior; their centres are the means of the codes."""
+    log_joint = np.asarray(jax.jit(trained.model.clusters)(trained.params, trained.stats, codes), np.float64)
+    assigned = log_joint.argmax(axis=1)
+    members = np.eye(log_joint.shape[1])[assigned]
+    centres = members.T @ codes / np.maximum(members.sum(axis=0), 1)[:, None]
+    return Groups(assigned, centres, float(-np.logaddexp.reduce(log_joint, axis=1).mean()))
 
 
 def together(saved: Saved, splits: dict[str, Split], parts: tuple[str, ...]) -> Pictures:

@@ -25,6 +25,8 @@ class Program(NamedTuple):
     steps_per_epoch: int
     close: Callable[[], None]  # ends the threads and processes that read ahead
     alarm: Callable[[Mapping[str, float]], str | None] | None = None  # as `Model.alarm`
+    refit: Callable[[TrainState], TrainState] | None = None  # what `Model.refit` makes of a state
+    refit_at: int = 0  # after so many steps, before they are validated and saved; 0 for never
 
 
 class Outlet(NamedTuple):
@@ -93,10 +95,12 @@ def fit(
     total, per_epoch = config["epochs"] * program.steps_per_epoch, program.steps_per_epoch
     step, saved_at, warned = int(state.step), time.monotonic(), False
     while step < total and not _impatient(step, best, config, per_epoch):
-        stop = _next_stop(step, total, per_epoch, config)
+        stop = _next_stop(step, total, per_epoch, program.refit_at, config)
         state, metrics = _advance(program, state, step, stop, clock)
         _check_finite(metrics, step, per_epoch, outlet)
         step = stop
+        if step == program.refit_at:
+            state = program.refit(state)
         means = {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
         outlet.write(step, "train", means, {"images_per_second": clock.steps_per_second() * config["batch_size"]})
         text = f"loss {means['loss']:.4g}{outlet.unit}"
@@ -132,11 +136,12 @@ def _advance(
     return state, {name: np.concatenate([log[name] for log in logs]) for name in logs[0]}
 
 
-def _next_stop(step: int, total: int, per_epoch: int, config: Mapping[str, Any]) -> int:
-    """Return where the next chunk ends: after steps_per_call steps, but not beyond the next validation."""
+def _next_stop(step: int, total: int, per_epoch: int, refit_at: int, config: Mapping[str, Any]) -> int:
+    """Return where the next chunk ends: after steps_per_call steps, but not beyond the next validation or refit."""
     period = config["eval_every_epochs"] * per_epoch
     validation = (step // period + 1) * period
-    return min(step + config["steps_per_call"] - step % period % config["steps_per_call"], validation, total)
+    end = min(step + config["steps_per_call"] - step % period % config["steps_per_call"], validation, total)
+    return min(end, refit_at) if step < refit_at else end
 
 
 def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int) -> bool:

@@ -75,6 +75,8 @@ def fit_members(
     """
     settings, size = config["train"], config["train"]["batch_size"]
     _check(feeds, members, size)
+    if model.refit:
+        raise ConfigError(f"model.name={config['model']['name']!r} is refitted halfway, and members of a program are not")
     per_epoch = [steps_per_epoch(len(member.train), size) for member in members]
     period, total = settings["eval_every_epochs"] * max(per_epoch), settings["epochs"] * max(per_epoch)
     optimizer = make_optimizer(config, total, max(per_epoch), model.groups)
@@ -121,7 +123,7 @@ def _make_advance(
 
     def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
         stored, steps = arrays
-        return feed.batch(stored, row, step // steps)
+        return feed.batch(stored, row, step // steps, training=True)
 
     # Of a call: states and numbers of steps in an epoch by member, one data set for all, rows [S,M,B].
     mapped = jax.vmap(make_chunk(make_step(model, optimizer), batch_of), in_axes=(0, (None, 0), 1, None, None))
