@@ -112,6 +112,7 @@ def get_config() -> ConfigDict:
     config.model.prior_depth = unset(int)  # blocks of the autoregressive prior of such a code
     config.model.prior_width = unset(int)
     config.model.above = unset(tuple)  # of a ladder: how many of the latents are in each layer above the lowest
+    config.model.components = unset(int)  # clusters of a VaDE
     config.model.width = unset(int)  # units of the dense layers between those of its latents
     config.model.depth = unset(int)  # coupling layers of a flow of pictures
 

@@ -3,9 +3,10 @@
     python scripts/group.py --workdir=RUN [--split=test] [--clusters=K]
 
 Writes grouping-<split>.json in the run folder: accuracy, NMI and ARI of k-means and of a Gaussian mixture in the latent
-space, beside k-means of pixels and of principal components, and of the clusters of a VaDE; the test accuracy of nearest-neighbour and linear probes
-that are given 10, 100, 1000 or all training labels of each class. Draws the pictures nearest to each group's centre and
-a map of the codes. Without labels there are groups, the map and no figures of agreement.
+space, and of the clusters of a VaDE, beside k-means of pixels and of principal components; the test accuracy of
+nearest-neighbour and linear probes that are given 10, 100, 1000 or all training labels of each class. Draws the
+pictures nearest to each group's centre and a map of the codes. Without labels there are groups,
+the map and no figures of agreement.
 """
 
 from vae_jax import cli

@@ -131,7 +131,7 @@ _RULES: dict[str, Rule] = {
     "beta": _NOT_NEGATIVE,
     "kl_warmup_epochs": _NOT_NEGATIVE,
     "pretrain_epochs": _NOT_NEGATIVE,
-    "data.augmentation.epochs": _COUNT,
+    "epochs": _COUNT,
     "weight_decay": _NOT_NEGATIVE,
     "gamma": _POSITIVE,
     "k_rate": _POSITIVE,

@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 from threadpoolctl import threadpool_limits
 
 from tests.conftest import ROOT
 from vae_jax.errors import ConfigError
+from vae_jax.evaluation.clustering import agreement
 from vae_jax.tasks.grouping import check_clusters, group, together
 from vae_jax.tasks.representations import represent
 from vae_jax.tasks.saved import open_saved
@@ -88,6 +90,24 @@ def test_all_splits_are_grouped_together(folder):
     chosen = np.array([0, 1296, 1297, 1796])
     np.testing.assert_allclose(pictures.read(chosen).reshape(4, -1), pictures.vectors["pixels"][chosen])
     np.testing.assert_array_equal(pictures.labels[-250:], saved.dataset.splits["test"].labels)
+
+
+def test_the_components_of_a_prior_are_groups_of_their_own(saved_run, tmp_path):
+    small = {"model__latent": 2, "model__components": 6, "model__encoder__hidden": (16,), "train__batch_size": 64}
+    spec = "zoo_clustering.py:variant=vade,runlocal"
+    shutil.copytree(saved_run(spec, data__name="digits", **small), tmp_path / "run")
+    saved = open_saved(tmp_path / "run", None)
+    results = group(saved, "test", None, print)
+    images, labels = saved.dataset.pictures("test", 250)
+    codes = saved.trained.encode(images)
+    prior = {name: np.asarray(value, np.float64) for name, value in saved.trained.params["prior"].items()}
+    density = np.exp(prior["log_weights"]) / np.exp(prior["log_weights"]).sum()
+    scale = np.exp(prior["log_scale"])
+    density = density * scipy.stats.norm(prior["loc"], scale).pdf(codes[:, None]).prod(-1)
+    found = results["clustering"]["latent_prior"]
+    assert found["accuracy"] == agreement(labels, density.argmax(1))["accuracy"]
+    assert found["objective"] == pytest.approx(-np.log(density.sum(1)).mean(), rel=1e-4)
+    assert [group["size"] for group in results["groups"]] == sorted(np.bincount(density.argmax(1), minlength=6))[::-1]
 
 
 def test_two_latents_are_their_own_map(saved_run, monkeypatch):

@@ -114,7 +114,7 @@ def gather(arrays: Mapping[str, Any], index: Any, epoch: Any = None, pairs: Pair
 
 
 def make_batch_of(config: Mapping[str, Any], split: str, levels: int) -> Callable[..., Batch]:
-    """Return `batch_of(stored, epoch, training) -> Batch`; all that is drawn is keyed by (data seed, split, epoch, example).
+    """Return `batch_of(stored, epoch, training=False) -> Batch`; draws are keyed by (data seed, split, epoch, example).
 
     Args:
         config: `config.data`: `pixels`, `corruption`, `augmentation`, `seed`.

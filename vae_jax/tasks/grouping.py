@@ -77,7 +77,8 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
     }
     folder = saved.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    results["groups"] = _save_groups(folder / f"groups_{split}.png", found.get("latent_prior", found["latent_kmeans"]), pictures)
+    shown = found.get("latent_prior", found["latent_kmeans"])
+    results["groups"] = _save_groups(folder / f"groups_{split}.png", shown, pictures)
     say("drawing the map")
     _save_map(folder / f"groups_map_{split}.png", pictures)
     if pictures.labels is None:

@@ -76,7 +76,7 @@ def fit_members(
     settings, size = config["train"], config["train"]["batch_size"]
     _check(feeds, members, size)
     if model.refit:
-        raise ConfigError(f"model.name={config['model']['name']!r} is refitted halfway, and members of a program are not")
+        raise ConfigError(f"model.name={config['model']['name']!r} is refitted halfway; members are not")
     per_epoch = [steps_per_epoch(len(member.train), size) for member in members]
     period, total = settings["eval_every_epochs"] * max(per_epoch), settings["epochs"] * max(per_epoch)
     optimizer = make_optimizer(config, total, max(per_epoch), model.groups)

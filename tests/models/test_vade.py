@@ -1,0 +1,90 @@
+"""VaDE: both parts of its loss, its clusters, and the mixture that it is fitted to."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+
+from tests.models.test_conformance import SHAPE, batch_of
+from tests.variants import load_small
+from vae_jax.trained import make_model
+from vae_jax.types import Spec
+
+HYPERS = {"beta": jnp.float32(2.0), "pretrain_steps": jnp.float32(5)}
+
+
+@pytest.fixture(scope="module")
+def built():
+    model = make_model(load_small("zoo_clustering.py:variant=vade"), Spec(SHAPE, 0, np.full(SHAPE, 0.5), "binary"))
+    params, stats = jax.jit(model.init)(jax.random.key(0))
+    biased = params["posterior"]["log_scale"]["bias"] - 2.0
+    params["posterior"]["log_scale"]["bias"] = biased  # another scale than at the start
+    return model, params, stats
+
+
+def test_before_the_mixture_the_loss_is_that_of_an_autoencoder(built):
+    model, params, stats = built
+    batch = batch_of(range(6))
+    run = jax.jit(lambda params, key, step: model.loss(params, stats, batch, key, HYPERS, step)[0])
+    picture = np.asarray(model.decode(params, stats, model.encode(params, stats, batch), batch["label"]), np.float64)
+    error = -np.log(np.where(batch["image"] > 0.5, picture, 1 - picture)).sum((1, 2, 3))
+    draws = [model.draw(params, stats, batch, jax.random.key(seed)) for seed in range(2000)]
+    ratio = np.std(np.asarray(draws, np.float64), axis=0) / 0.1
+    held = (0.5 * (ratio**2 - 1) - np.log(ratio)).sum(-1)  # of a normal to the one of scale 0.1 about its mean
+    assert np.abs(held).min() > 0.1
+    losses = [float(run(params, jax.random.key(seed), 4)) for seed in range(2)]
+    assert losses[0] == losses[1] == pytest.approx((error + held).mean(), rel=1e-2)
+    moved = params | {"prior": jax.tree.map(lambda leaf: leaf + 1, params["prior"])}
+    assert float(run(moved, jax.random.key(0), 4)) == losses[0]
+    assert float(run(moved, jax.random.key(0), 5)) != float(run(params, jax.random.key(0), 5))
+
+
+def test_after_it_the_loss_weighs_the_kl_divergence_with_beta(built):
+    model, params, stats = built
+    loss, (_, metrics) = model.loss(params, stats, batch_of(range(6)), jax.random.key(0), HYPERS, 5)
+    assert float(loss) == pytest.approx(float(metrics["distortion_nats"] + 2 * metrics["rate_nats"]), rel=1e-6)
+    assert float(metrics["neg_elbo_nats"]) == pytest.approx(
+        float(metrics["distortion_nats"] + metrics["rate_nats"]), rel=1e-6
+    )
+
+
+def test_summing_over_the_clusters_bounds_any_choice_of_theirs(built):
+    model, params, stats = built
+    z = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    prior = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["prior"])
+    log_joint = np.stack(
+        [
+            scipy.special.log_softmax(prior["log_weights"])[c]
+            + scipy.stats.norm(prior["loc"][c], np.exp(prior["log_scale"][c])).logpdf(z).sum(-1)
+            for c in range(3)
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(model.clusters(params, stats, z), log_joint, rtol=1e-5)
+    log_pz = scipy.special.logsumexp(log_joint, axis=1)
+    chosen = scipy.special.softmax(log_joint, axis=1)
+    bound = lambda share: (share * (log_joint - np.log(share))).sum(axis=1)  # noqa: E731
+    np.testing.assert_allclose(bound(chosen), log_pz)
+    assert (bound(np.roll(chosen, 1, axis=0)) < log_pz).all()
+
+
+def test_the_mixture_is_found_in_the_codes_whatever_their_unit(built):
+    model, params, stats = built
+    rng = np.random.default_rng(0)
+    centres, scales = np.array([[0, 0, 9], [9, 0, 0], [0, -9, 0]]), np.array([[1, 2, 1], [1, 1, 1], [0.5, 1, 1]])
+    label = rng.choice(3, size=3000, p=[0.5, 0.3, 0.2])
+    for unit in 1e-3, 10.0:
+        codes = (unit * (centres[label] + scales[label] * rng.normal(size=(3000, 3)))).astype(np.float32)
+        found = model.refit(params, codes, 0)
+        order = np.asarray(found["prior"]["log_weights"]).argsort()[::-1]
+        np.testing.assert_allclose(np.exp(found["prior"]["log_weights"])[order], [0.5, 0.3, 0.2], atol=0.03)
+        np.testing.assert_allclose(found["prior"]["loc"][order] / unit, centres, atol=0.2)
+        np.testing.assert_allclose(np.exp(found["prior"]["log_scale"])[order] / unit, scales, rtol=0.1)
+        assert all(value.dtype == np.float32 for value in found["prior"].values())
+        groups = np.asarray(model.clusters(found, stats, codes)).argmax(1)
+        assert (order[label] == groups).mean() > 0.99
+        again = model.refit(params, codes, 0)["prior"]
+        assert all(np.array_equal(found["prior"][name], again[name]) for name in again)
+        assert all(found[name] is params[name] for name in params if name != "prior")
