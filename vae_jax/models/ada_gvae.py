@@ -23,7 +23,7 @@ from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.nn.bind import bind
-from vae_jax.nn.latent_variable import LatentVariable, example_keys
+from vae_jax.nn.latent_variable import LatentVariable, views
 from vae_jax.prob.distributions import Normal, kl
 from vae_jax.support import check_codes, check_pixels
 from vae_jax.types import Draws, Model, Spec
@@ -79,26 +79,9 @@ def make(
 
     def evaluate(params, stats, batch, key, hypers):
         net = network.merge(params, stats)
-        error = net.mean_picture(net.q(batch).mean, batch["label"]) - batch["image"]
-        return measured(net.draws(batch, key, 1), hypers) | {"mse": jnp.square(error).mean((1, 2, 3))}
+        return measured(net.draws(batch, key, 1), hypers) | {"mse": net.error(batch)}
 
-    def log_weights(params, stats, batch, key, k):
-        return network.merge(params, stats).draws(batch, key, k).log_weights
-
-    def encode(params, stats, batch):
-        return network.merge(params, stats).q(batch).mean
-
-    def draw(params, stats, batch, key):
-        return network.merge(params, stats).q(batch).draw(example_keys(key, batch), 1)[0][0]
-
-    def decode(params, stats, z, label):
-        return network.merge(params, stats).mean_picture(z, label)
-
-    def sample(params, stats, key, label, temperature):
-        net = network.merge(params, stats)
-        return net.mean_picture(net.p().sample(key, len(label), temperature), label)
-
-    return Model(network.init, loss, evaluate, log_weights, encode, decode, sample, draw=draw)
+    return Model(network.init, loss, evaluate, **views(network))
 
 
 def shared(one: Normal, other: Normal) -> tuple[Normal, Normal]:

@@ -25,7 +25,7 @@ from flax import nnx
 from vae_jax.build import build
 from vae_jax.nn.bind import bind
 from vae_jax.nn.discriminator import Discriminator, neg_log_made, neg_log_real, players
-from vae_jax.nn.latent_variable import LatentVariable, example_keys
+from vae_jax.nn.latent_variable import LatentVariable, example_keys, views
 from vae_jax.support import check_codes, check_pixels
 from vae_jax.types import Model, Spec
 
@@ -96,26 +96,9 @@ def make(
     def evaluate(params, stats, batch, key, hypers):
         net = network.merge(params, stats)
         _, terms = measured(net, net, batch, key, hypers)
-        error = net.vae.mean_picture(net.vae.q(batch).mean, batch["label"]) - batch["image"]
-        return {**terms, "mse": jnp.square(error).mean((1, 2, 3))}
+        return {**terms, "mse": net.vae.error(batch)}
 
-    def log_weights(params, stats, batch, key, k):
-        return network.merge(params, stats).vae.draws(batch, key, k).log_weights
-
-    def encode(params, stats, batch):
-        return network.merge(params, stats).vae.q(batch).mean
-
-    def draw(params, stats, batch, key):
-        return network.merge(params, stats).vae.q(batch).draw(example_keys(key, batch), 1)[0][0]
-
-    def decode(params, stats, z, label):
-        return network.merge(params, stats).vae.mean_picture(z, label)
-
-    def sample(params, stats, key, label, temperature):
-        vae = network.merge(params, stats).vae
-        return vae.mean_picture(vae.p().sample(key, len(label), temperature), label)
-
-    return Model(network.init, loss, evaluate, log_weights, encode, decode, sample, draw=draw, groups=players)
+    return Model(network.init, loss, evaluate, **views(network, lambda net: net.vae), groups=players)
 
 
 def _permuted(key: jax.Array, z: jax.Array) -> jax.Array:

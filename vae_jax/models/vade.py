@@ -21,12 +21,12 @@ from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.nn.bind import bind
-from vae_jax.nn.latent_variable import LatentVariable, example_keys
+from vae_jax.nn.latent_variable import LatentVariable, example_keys, views
 from vae_jax.nn.posteriors import diagonal
 from vae_jax.nn.priors import mixture
 from vae_jax.prob.distributions import Normal, kl
 from vae_jax.support import check_pixels
-from vae_jax.types import Draws, Model, Spec, Tree
+from vae_jax.types import Model, Spec, Tree
 
 _START = 0.1  # scale of q while z is its mean: about a tenth of the codes'
 _FITS = 5  # of the mixture, from k-means; the likeliest is kept
@@ -82,25 +82,7 @@ def make(
     def evaluate(params, stats, batch, key, hypers):
         net = network.merge(params, stats)
         per_example, terms = measured(net, batch, key, hypers, jnp.inf)
-        error = net.mean_picture(net.q(batch).mean, batch["label"]) - batch["image"]
-        return {"loss": per_example, **terms, "mse": jnp.square(error).mean((1, 2, 3))}
-
-    def log_weights(params, stats, batch, key, k):
-        draws: Draws = network.merge(params, stats).draws(batch, key, k)
-        return draws.log_weights
-
-    def encode(params, stats, batch):
-        return network.merge(params, stats).q(batch).mean
-
-    def draw(params, stats, batch, key):
-        return network.merge(params, stats).q(batch).draw(example_keys(key, batch), 1)[0][0]
-
-    def decode(params, stats, z, label):
-        return network.merge(params, stats).mean_picture(z, label)
-
-    def sample(params, stats, key, label, temperature):
-        net = network.merge(params, stats)
-        return net.mean_picture(net.p().sample(key, len(label), temperature), label)
+        return {"loss": per_example, **terms, "mse": net.error(batch)}
 
     def clusters(params, stats, z):
         return network.merge(params, stats).p().log_joint(z)
@@ -108,8 +90,7 @@ def make(
     def refit(params, codes, seed):
         return params | {"prior": _fit(codes, components, seed)}
 
-    model = Model(network.init, loss, evaluate, log_weights, encode, decode, sample, draw=draw)
-    return model._replace(clusters=clusters, refit=refit)
+    return Model(network.init, loss, evaluate, **views(network), clusters=clusters, refit=refit)
 
 
 def _fit(codes: np.ndarray, components: int, seed: int) -> Tree:

@@ -16,7 +16,7 @@ from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.nn.bind import Network, bind
-from vae_jax.nn.latent_variable import INFERENCE, LatentVariable, example_keys
+from vae_jax.nn.latent_variable import INFERENCE, LatentVariable, views
 from vae_jax.prob.distributions import Normal
 from vae_jax.prob.likelihoods import Likelihood
 from vae_jax.support import check_codes, check_pixels, num_labels
@@ -81,27 +81,10 @@ def make(
 
     def evaluate(params, stats, batch, key, hypers):
         net, found = measured(params, stats, batch, key, hypers, jnp.inf)
-        error = net.mean_picture(net.q(batch).mean, batch["label"]) - batch["image"]
-        return {"loss": found.per_example, **found.terms, "mse": jnp.square(error).mean((1, 2, 3))}
-
-    def log_weights(params, stats, batch, key, k):
-        return network.merge(params, stats).draws(batch, key, k).log_weights
-
-    def encode(params, stats, batch):
-        return network.merge(params, stats).q(batch).mean
-
-    def draw(params, stats, batch, key):
-        return network.merge(params, stats).q(batch).draw(example_keys(key, batch), 1)[0][0]
-
-    def decode(params, stats, z, label):
-        return network.merge(params, stats).mean_picture(z, label)
-
-    def sample(params, stats, key, label, temperature):
-        net = network.merge(params, stats)
-        return net.mean_picture(net.p().sample(key, len(label), temperature), label)
+        return {"loss": found.per_example, **found.terms, "mse": net.error(batch)}
 
     coding = _coding(network, observe, latent) if observe.digit and _is_normal(network, spec) else None
-    return Model(network.init, loss, evaluate, log_weights, encode, decode, sample, draw=draw, coding=coding)
+    return Model(network.init, loss, evaluate, **views(network), coding=coding)
 
 
 def _in_two(params: Tree, found_of: Callable[[Tree], Loss]) -> jax.Array:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from vae_jax.nn.bind import Network
 from vae_jax.prob.likelihoods import Likelihood
-from vae_jax.types import Batch, Draws, Spec
+from vae_jax.types import Batch, Draws, Spec, Tree
 
 _MEMORY = 0.99  # of the moving average that a likelihood's fitted numbers are
 
@@ -88,6 +89,11 @@ class LatentVariable(nnx.Module):
                 self.fitted[name][...] = _MEMORY * numbers[name] + (1 - _MEMORY) * jax.lax.stop_gradient(value)
         return log_px
 
+    def error(self, batch: Batch) -> jax.Array:
+        """Return the mean over the pixels of (x - x*)^2 [B], x* the picture of the mean of q(z|x)."""
+        again = self.mean_picture(self.q(batch).mean, batch["label"])
+        return jnp.square(again - batch["image"]).mean((1, 2, 3))
+
     def draws(self, batch: Batch, key: jax.Array, k: int, q: Any = None) -> Draws:
         """Draw z k times for each example, with noise keyed by its index, from q(z|x) or the posterior given."""
         noise_key, rest = jax.random.split(key)
@@ -100,6 +106,36 @@ class LatentVariable(nnx.Module):
 
     def _one_hot(self, label: jax.Array) -> jax.Array:
         return jax.nn.one_hot(label, self.num_labels)
+
+
+def views(network: Network, part: Callable[[nnx.Module], LatentVariable] = lambda net: net) -> dict[str, Any]:
+    """Return the functions of `types.Model` that are those of any p(x|z) p(z) and q(z|x), by name.
+
+    Args:
+        network: bound.
+        part: the `LatentVariable` of the merged module, where that is not all of it.
+    """
+
+    def merge(params: Tree, stats: Tree) -> LatentVariable:
+        return part(network.merge(params, stats))
+
+    def log_weights(params, stats, batch, key, k):
+        return merge(params, stats).draws(batch, key, k).log_weights
+
+    def encode(params, stats, batch):
+        return merge(params, stats).q(batch).mean
+
+    def draw(params, stats, batch, key):
+        return merge(params, stats).q(batch).draw(example_keys(key, batch), 1)[0][0]
+
+    def decode(params, stats, z, label):
+        return merge(params, stats).mean_picture(z, label)
+
+    def sample(params, stats, key, label, temperature):
+        net = merge(params, stats)
+        return net.mean_picture(net.p().sample(key, len(label), temperature), label)
+
+    return {"log_weights": log_weights, "encode": encode, "draw": draw, "decode": decode, "sample": sample}
 
 
 def example_keys(key: jax.Array, batch: Batch) -> jax.Array:
