@@ -43,6 +43,17 @@ def optimisation(request):
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+_MAPS = pathlib.Path("/proc/self/maps")
+
+
+@pytest.fixture(autouse=True)
+def room_for_programs():
+    """Drop all compiled programs when they fill the table of mapped memory: Linux ends a process at 65530 entries."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 25_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def root() -> pathlib.Path:
     """The repository."""
