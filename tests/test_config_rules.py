@@ -109,3 +109,11 @@ def test_every_field_of_every_component_has_a_rule():
     assert fields - groups <= set(_RULES)
     hypers = {h for home in config.COMPONENTS.values() for c in components(home).values() for h in c.hypers}
     assert {h.replace("_steps", "_epochs") for h in hypers} <= set(_RULES)
+
+
+@pytest.mark.parametrize(
+    "variant", ["autoencoders.py:variant=wae_imq", "disentangling.py:variant=dip_i", "autoencoders.py:variant=wae_rbf"]
+)
+def test_losses_of_whole_batches_need_two_examples(variant):
+    with pytest.raises(ConfigError, match=r"train\.batch_size=1 leaves nothing to compare"):
+        config.load(f"{CONFIGS}/zoo_{variant}", {"train.batch_size": 1})

@@ -158,6 +158,10 @@ _RULES: dict[str, Rule] = {
 }
 
 
+# Hyperparameters of losses that compare the examples of a batch.
+_OF_BATCHES = {"gamma", "tc_weight", "adversary_weight", "prior_weight", "dip_diagonal", "activity"}
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (dotted path, leaf) of a nested dict."""
     for key, value in tree.items():
@@ -216,6 +220,8 @@ def check_values(tree: Mapping[str, Any]) -> None:
     for rival in ("gamma", "tc_weight", "adversary_weight"):
         if rival in tree["hypers"]:
             _check_players(tree["train"], rival)
+    if tree["train"]["batch_size"] < 2 and not _OF_BATCHES.isdisjoint(tree["hypers"]):
+        raise ConfigError("train.batch_size=1 leaves nothing to compare an example with; expected 2 or more")
     if tree["schedule"].get("warmup_epochs", 0) == epochs:
         raise ConfigError(f"schedule.warmup_epochs={epochs} leaves nothing of train.epochs={epochs} for its descent")
     for part in ("encoder", "decoder"):
@@ -242,5 +248,3 @@ def _check_players(train: Mapping[str, Any], rival: str) -> None:
             f"train.select={train['select']!r} is not for a model with hypers.{rival}: the losses of its players do "
             "not tell which parameters are best; set train.select=last"
         )
-    if train["batch_size"] < 2:
-        raise ConfigError("train.batch_size=1 leaves nothing to compare an example with; expected 2 or more")

@@ -62,7 +62,8 @@ class Loss(NamedTuple):
     terms: dict[str, jax.Array]  # to log, each [B]
     penalties: dict[str, jax.Array] = {}  # noqa: RUF012
     """Scalars of the batch as a whole, added to that mean in training, and logged as 'penalty_<name>'. They have no
-    value for an example, so evaluation has none of them, and its 'loss' is the mean without."""
+    value for an example, so evaluation has none of them, and its 'loss' is the mean without. Under `jax.pmap` the batch
+    is that of a device."""
     inference: jax.Array | None = None
     """[B]: what the encoder and the posterior descend, where that is another loss than the decoder and prior's"""
 
