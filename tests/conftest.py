@@ -24,6 +24,14 @@ def pytest_configure(config):
         os.environ["VAE_JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax-tests-")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, which trains the runs they share once, unless they are in a group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 def pytest_unconfigure(config):
     """Remove it."""
     if not hasattr(config, "workerinput"):

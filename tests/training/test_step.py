@@ -77,7 +77,7 @@ def identical(a, b):
 def test_one_and_four_devices_agree(parts):
     one, metrics_one = run_chunk(parts, place(1))
     four, metrics_four = run_chunk(parts, place(4))
-    assert len(four.params["loc"]["kernel"].sharding.device_set) == 4
+    assert len(four.params["posterior"]["loc"]["kernel"].sharding.device_set) == 4
     same(one.params, four.params, atol=1e-6)
     same(metrics_one, metrics_four, rtol=1e-4)
 
