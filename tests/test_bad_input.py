@@ -112,6 +112,14 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.train.batch_size=": (2, "train.batch_size=''", "a whole number"),
     f"train.py {CONFIG} {NEW} --config.model.condition=maybe": (2, "model.condition='maybe'", "true or false"),
     f"train.py {CONFIG} {NEW} --config.model.encoder.hidden=64,a": (2, "model.encoder.hidden='64,a'", "32,64"),
+    # Components that do not go together
+    f"train.py {CONFIG} {NEW} --config.model.posterior.name=von_mises_fisher": (
+        2,
+        "draws unit vectors",
+        "over vectors",
+    ),
+    f"train.py {CONFIG} {NEW} --config.model.objective.name=stl --config.model.posterior.name=iaf "
+    "--config.hypers.beta=None --config.hypers.kl_warmup_epochs=None": (2, "log q(z|x) at any z", "take diagonal"),
     # Values
     f"train.py {CONFIG} {NEW} --config.model.encoder.hidden=64,-1": (2, "model.encoder.hidden=(64, -1)", "1 or more"),
     f"train.py {CONFIG} {NEW} --config.model.latent=0": (2, "model.latent=0", "a whole number from 1"),

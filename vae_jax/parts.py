@@ -47,8 +47,6 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers(config["hypers"], per_epoch)
     feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
-    # A corruption that does not fit the pictures is refused here, before anything is compiled.
-    jax.eval_shape(feeds["train"].batch, feeds["train"].arrays, feeds["train"].row(np.zeros(1, np.int32)), 0)
     init = jax.jit(functools.partial(init_state, model, optimizer), out_shardings=placement.everywhere)
     evaluate = make_evaluate(model, feeds["validation"])
 
@@ -62,6 +60,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
+    _trace(model, feeds["train"], abstract["state"])
     chunk, close = _make_chunk(config, feeds["train"], dataset, make_step(model, optimizer), placement)
     program = Program(chunk, validate, per_epoch, close, model.alarm)
     if model.refit:
@@ -89,6 +88,12 @@ def _make_refit(
         return state._replace(params=jax.device_put(params, placement.everywhere))
 
     return refit
+
+
+def _trace(model: Model, feed: Feed, state: Tree) -> None:
+    """Trace a step on one example: what does not go together is refused here, before anything is written."""
+    batch = jax.eval_shape(feed.batch, feed.arrays, feed.row(np.zeros(1, np.int32)), 0)
+    jax.eval_shape(model.loss, state["params"], state["stats"], batch, state["key"], state["hypers"], state["step"])
 
 
 def _make_chunk(
