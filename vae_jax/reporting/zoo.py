@@ -99,8 +99,10 @@ def _figures(row: Mapping[str, Any] | None) -> tuple[str, str]:
         return "not run", ""
     test = row["test"]
     shown = [form.format(test[name]) for name, form in _SHOWN.items() if name in test]
-    if "generation" in row:
-        shown.append(f"Fréchet {row['generation']['frechet_distance_samples']:.2f}")
+    for key in "generation", "generation_gmm":
+        if key in row:
+            distance, sampler = row[key]["frechet_distance_samples"], row[key]["sampler"]
+            shown.append(f"Fréchet {distance:.1f} ({sampler})")
     if "disentanglement" in row:
         shown.append(f"TC {row['disentanglement']['total_correlation_draws_nats']:.2f}")
     return ", ".join(shown), f"{row['seconds_total']:.0f}"
