@@ -16,7 +16,7 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "prob": {"types", "errors", "prob"},
     "nn": {"types", "errors", "nn", "prob"},
     "objectives": {"types", "errors", "prob"},
-    "support": {"types", "errors"},
+    "support": {"types", "errors", "build", "nn"},
     "regularizers": {"types", "prob"},
     "models": {  # and so no model another model
         *("types", "errors", "build", "support", "nn", "prob", "objectives", "regularizers")

@@ -19,13 +19,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
-from vae_jax.build import build
 from vae_jax.nn.bind import bind
-from vae_jax.nn.latent_variable import LatentVariable, views
+from vae_jax.nn.latent_variable import views
 from vae_jax.prob.distributions import Normal, kl
-from vae_jax.support import check_codes, check_pixels
+from vae_jax.support import latent_variable
 from vae_jax.types import Draws, Model, Spec
 
 
@@ -51,17 +49,8 @@ def make(
     Raises:
         ConfigError: two components, or a component and the data, do not go together.
     """
-    observe, diagonal = build("prob.likelihoods", likelihood)(), {"name": "diagonal"}
-    check_pixels(likelihood["name"], observe.support, spec.values)
-    homes = {"nn.encoders": encoder, "nn.decoders": decoder, "nn.posteriors": diagonal, "nn.priors": prior}
-    parts = [build(home, given) for home, given in homes.items()]
-
-    def networks(rngs: nnx.Rngs) -> LatentVariable:
-        net = LatentVariable(spec, 0, latent, observe, *parts, rngs)
-        check_codes("diagonal", prior["name"], net.posterior.support, net.prior.support)
-        return net
-
-    network = bind(networks)
+    parts = {"encoder": encoder, "decoder": decoder, "prior": prior, "likelihood": likelihood}
+    network = bind(latent_variable(spec, latent, posterior={"name": "diagonal"}, **parts))
 
     def measured(draws: Draws, hypers) -> dict[str, jax.Array]:
         terms = draws.terms

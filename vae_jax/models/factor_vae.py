@@ -26,7 +26,7 @@ from vae_jax.build import build
 from vae_jax.nn.bind import bind
 from vae_jax.nn.discriminator import Discriminator, neg_log_made, neg_log_real, players
 from vae_jax.nn.latent_variable import LatentVariable, example_keys, views
-from vae_jax.support import check_codes, check_pixels
+from vae_jax.support import latent_variable
 from vae_jax.types import Model, Spec
 
 
@@ -63,17 +63,9 @@ def make(
     Raises:
         ConfigError: two components, or a component and the data, do not go together.
     """
-    observe = build("prob.likelihoods", likelihood)()
-    check_pixels(likelihood["name"], observe.support, spec.values)
-    homes = {"nn.encoders": encoder, "nn.decoders": decoder, "nn.posteriors": posterior, "nn.priors": prior}
-    parts, judge_with = [build(home, given) for home, given in homes.items()], build("nn.encoders", discriminator)
-
-    def networks(rngs: nnx.Rngs) -> _Networks:
-        vae = LatentVariable(spec, 0, latent, observe, *parts, rngs)
-        check_codes(posterior["name"], prior["name"], vae.posterior.support, vae.prior.support)
-        return _Networks(vae, Discriminator(judge_with, (1, 1, latent), rngs))
-
-    network = bind(networks)
+    parts = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior, "likelihood": likelihood}
+    make_vae, judge_with = latent_variable(spec, latent, **parts), build("nn.encoders", discriminator)
+    network = bind(lambda rngs: _Networks(make_vae(rngs), Discriminator(judge_with, (1, 1, latent), rngs)))
 
     def measured(net, held, batch, key, hypers):
         """Return the draws and the terms of the loss of the VAE, each [B]; the discriminator is a constant to it."""

@@ -17,15 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from vae_jax.build import build
 from vae_jax.nn.bind import bind
-from vae_jax.nn.latent_variable import LatentVariable, example_keys, views
-from vae_jax.nn.posteriors import diagonal
-from vae_jax.nn.priors import mixture
+from vae_jax.nn.latent_variable import example_keys, views
 from vae_jax.prob.distributions import Normal, kl
-from vae_jax.support import check_pixels
+from vae_jax.support import latent_variable
 from vae_jax.types import Model, Spec, Tree
 
 _START = 0.1  # scale of q while z is its mean: about a tenth of the codes'
@@ -54,15 +50,9 @@ def make(
     Raises:
         ConfigError: the likelihood does not take the pixels.
     """
-    observe = build("prob.likelihoods", likelihood)()
-    check_pixels(likelihood["name"], observe.support, spec.values)
-    parts = build("nn.encoders", encoder), build("nn.decoders", decoder), diagonal
-
-    def networks(rngs: nnx.Rngs) -> LatentVariable:
-        prior = lambda latent, mean, rngs: mixture(latent, mean, rngs, components=components)  # noqa: E731
-        return LatentVariable(spec, 0, latent, observe, *parts, prior, rngs)
-
-    network = bind(networks)
+    parts = {"encoder": encoder, "decoder": decoder, "likelihood": likelihood}
+    parts |= {"posterior": {"name": "diagonal"}, "prior": {"name": "mixture", "components": components}}
+    network = bind(latent_variable(spec, latent, **parts))
 
     def measured(net, batch, key, hypers, step) -> tuple[jax.Array, dict[str, jax.Array]]:
         q, prior, pretrains = net.q(batch), net.p(), step < hypers["pretrain_steps"]

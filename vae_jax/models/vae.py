@@ -12,14 +12,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.nn.bind import Network, bind
 from vae_jax.nn.latent_variable import INFERENCE, LatentVariable, views
 from vae_jax.prob.distributions import Normal
 from vae_jax.prob.likelihoods import Likelihood
-from vae_jax.support import check_codes, check_pixels, num_labels
+from vae_jax.support import latent_variable, num_labels
 from vae_jax.types import Coding, Loss, Model, Spec, Tree
 
 
@@ -54,16 +53,8 @@ def make(
         ConfigError: condition is asked for, but the data have no labels, or two components do not go together.
     """
     observe, bound = build("prob.likelihoods", likelihood)(), build("objectives", objective)
-    check_pixels(likelihood["name"], observe.support, spec.values)
-    homes = {"nn.encoders": encoder, "nn.decoders": decoder, "nn.posteriors": posterior, "nn.priors": prior}
-    labels, parts = num_labels(spec, condition), [build(home, given) for home, given in homes.items()]
-
-    def networks(rngs: nnx.Rngs) -> LatentVariable:
-        net = LatentVariable(spec, labels, latent, observe, *parts, rngs)
-        check_codes(posterior["name"], prior["name"], net.posterior.support, net.prior.support)
-        return net
-
-    network = bind(networks)
+    parts = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior, "likelihood": likelihood}
+    network = bind(latent_variable(spec, latent, num_labels(spec, condition), **parts))
 
     def measured(params, stats, batch, key, hypers, step) -> tuple[LatentVariable, Loss]:
         net = network.merge(params, stats)
