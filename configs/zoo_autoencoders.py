@@ -62,27 +62,27 @@ def _contractive(config):
 
 
 def _rae(config):
-    """RAE: the code is kept small and no more (Ghosh et al. 2020, equation 11 with lambda = 0)."""
+    """RAE: the code is kept small and no more (L_RAE of Ghosh et al. 2020 with lambda = 0)."""
     config.model.regularizer.name = "rae"
     config.hypers.code_weight = 1e-4
 
 
 def _rae_l2(config):
-    """RAE-L2: the decoder's parameters are kept small too (Ghosh et al. 2020, equation 11, section 3.2)."""
+    """RAE-L2: the decoder's parameters are kept small too (Ghosh et al. 2020)."""
     _rae(config)
     config.model.regularizer.name = "rae_l2"
     config.hypers.decoder_weight = 1e-6
 
 
 def _rae_gp(config):
-    """RAE-GP: the decoder's derivatives are kept small too (Ghosh et al. 2020, equation 11, section 3.2)."""
+    """RAE-GP: the decoder's derivatives are kept small too (Ghosh et al. 2020)."""
     _rae(config)
     config.model.regularizer.name = "rae_gp"
     config.hypers.gradient_weight = 1e-4
 
 
 def _rae_sn(config):
-    """RAE-SN: the decoder's matrices have norm 1 (Ghosh et al. 2020, section 3.2; Miyato et al. 2018, algorithm 1)."""
+    """RAE-SN: the decoder's matrices have norm 1 (Ghosh et al. 2020; Miyato et al. 2018, algorithm 1)."""
     _rae(config)
     config.model.spectral_norm = True
 
@@ -101,7 +101,7 @@ def _wae_imq(config):
 
 
 def _sliced_wae(config):
-    """Sliced Wasserstein autoencoder: N(0, I) along random directions (Kolouri et al. 2019, equation 16)."""
+    """Sliced Wasserstein autoencoder: N(0, I) along random directions (Kolouri et al. 2019)."""
     config.model.regularizer.name = "sliced_wasserstein"
     config.hypers.prior_weight = 0.1
 

@@ -51,7 +51,7 @@ def _beta_tcvae(config):
 
 
 def _beta_tcvae_stratified(config):
-    """The same with the unbiased density of all codes (Chen et al. 2018, appendix C.2)."""
+    """The same with the unbiased density of all codes (minibatch stratified sampling: Chen et al. 2018)."""
     _beta_tcvae(config)
     config.model.objective.estimator = "stratified"
 
@@ -76,14 +76,14 @@ def _dip_ii(config):
 
 
 def _info(config):
-    """InfoVAE: no KL divergence, but the MMD of all codes to the prior (Zhao et al. 2019, equation 6)."""
+    """InfoVAE: no KL divergence, but the MMD of all codes to the prior (Zhao et al. 2019)."""
     config.model.objective.name = "info_vae"
     config.hypers.beta = 0.0
     config.hypers.prior_weight = 1000.0
 
 
 def _ada_gvae(config):
-    """Ada-GVAE: pairs of pictures that differ in one factor, not told in which (Locatello et al. 2020, section 4)."""
+    """Ada-GVAE: pairs of pictures that differ in one factor, not told in which (Locatello et al. 2020)."""
     config.model.name = "ada_gvae"
     config.model.objective.name = config.model.posterior.name = None
     config.data.pairs = 1

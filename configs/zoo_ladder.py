@@ -21,12 +21,12 @@ def get_config(arg=""):
 
 
 def _two_layers(config):
-    """32 latents below 8 (Sonderby et al. 2016, equations 11 to 18), with warm-up and free bits."""
+    """32 latents below 8 (Sonderby et al. 2016), with warm-up and free bits."""
     config.model.above = (8,)
 
 
 def _three_layers(config):
-    """Layers of 32, 16 and 8 latents (Sonderby et al. 2016, equations 11 to 18), with warm-up and free bits."""
+    """Layers of 32, 16 and 8 latents (Sonderby et al. 2016), with warm-up and free bits."""
     config.model.latent = 56
     config.model.above = (16, 8)
 

@@ -32,7 +32,7 @@ def _householder(config):
 
 
 def _iaf(config):
-    """A posterior of 2 inverse autoregressive layers (Kingma et al. 2016, equations 9 to 14)."""
+    """A posterior of 2 inverse autoregressive layers (Kingma et al. 2016, equations 10 to 14)."""
     config.model.posterior.name = "iaf"
 
 

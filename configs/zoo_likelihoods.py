@@ -25,22 +25,22 @@ def _bernoulli(config):
 
 
 def _beta_binomial(config):
-    """The 256 levels as a number of heads, with the spread learned (Townsend et al. 2019, section 3.2)."""
+    """The 256 levels as a number of heads, with the spread learned (Townsend et al. 2019)."""
     _masses(config, "beta_binomial")
 
 
 def _discretized_logistic(config):
-    """The 256 levels as bins of a logistic, with the scale learned (Kingma et al. 2016, section 5.2)."""
+    """The 256 levels as bins of a logistic, with the scale learned (Kingma et al. 2016)."""
     _masses(config, "discretized_logistic")
 
 
 def _logistic_mixture(config):
-    """The same of five logistics for every pixel (Salimans et al. 2017, equation 2; channels are independent)."""
+    """The same of five logistics for every pixel (Salimans et al. 2017; channels are independent)."""
     _masses(config, "logistic_mixture")
 
 
 def _categorical(config):
-    """A softmax over the 256 levels (van den Oord et al. 2016, section 2.2): 256 maps, of 32 features each.
+    """A softmax over the 256 levels (PixelRNN: van den Oord et al. 2016): 256 maps, of 32 features each.
 
     With the 200 features of the others it would have 41 million parameters.
     """
@@ -61,12 +61,12 @@ def _gaussian(config):
 
 
 def _gaussian_shared_scale(config):
-    """One standard deviation, learned by gradient (Rybkin et al. 2021, section 3.1)."""
+    """One standard deviation, learned by gradient (Rybkin et al. 2021)."""
     set_vae(config, "gaussian_shared_scale")
 
 
 def _gaussian_optimal(config):
-    """One standard deviation, in closed form from the squared error (Rybkin et al. 2021, section 3.2)."""
+    """One standard deviation, in closed form from the squared error (Rybkin et al. 2021, optimal sigma-VAE)."""
     set_vae(config, "gaussian_optimal")
 
 

@@ -41,7 +41,7 @@ def _capacity(config):
 
 
 def _free_bits(config):
-    """8 nats of the KL divergence cost nothing (Kingma et al. 2016, equation 15)."""
+    """8 nats of the KL divergence cost nothing (the free bits of Kingma et al. 2016)."""
     _objective(config, "free_bits", free_bits=8.0)
 
 
@@ -63,34 +63,34 @@ def _iwae_50(config):
 
 
 def _miwae(config):
-    """The mean of 4 bounds of 2 draws each (Rainforth et al. 2018, equation 8)."""
+    """The mean of 4 bounds of 2 draws each (MIWAE: Rainforth et al. 2018)."""
     _objective(config, "miwae", num_samples=8)
     config.model.objective.num_groups = 4
 
 
 def _piwae(config):
-    """That bound for the encoder, the one of all 8 draws for the decoder (Rainforth et al. 2018, equation 10)."""
+    """That bound for the encoder, the one of all 8 draws for the decoder (PIWAE: Rainforth et al. 2018)."""
     _objective(config, "piwae", num_samples=8)
     config.model.objective.num_groups = 4
 
 
 def _ciwae(config):
-    """A mean of the ELBO and the bound of 8 draws (Rainforth et al. 2018, equation 9)."""
+    """A mean of the ELBO and the bound of 8 draws (CIWAE: Rainforth et al. 2018)."""
     _objective(config, "ciwae", num_samples=8, elbo_share=0.05)
 
 
 def _stl(config):
-    """The ELBO by the path gradient alone (Roeder et al. 2017, equation 8)."""
+    """The ELBO by the path gradient alone (Roeder et al. 2017)."""
     _objective(config, "stl")
 
 
 def _dreg(config):
-    """The bound of 8 draws with doubly reparameterized gradients (Tucker et al. 2019, equation 8)."""
+    """The bound of 8 draws with doubly reparameterized gradients (Tucker et al. 2019)."""
     _objective(config, "dreg", num_samples=8)
 
 
 def _renyi(config):
-    """Renyi's bound of order 0.5 with 8 draws (Li and Turner 2016, equation 10)."""
+    """Renyi's bound of order 0.5 with 8 draws (Li and Turner 2016)."""
     _objective(config, "renyi", num_samples=8, alpha=0.5)
 
 

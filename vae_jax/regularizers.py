@@ -91,7 +91,7 @@ def contractive() -> Regularizer:
 
 
 def rae() -> Regularizer:
-    """code_weight |z|^2 / 2: RAE of Ghosh et al. (2020), equation 11 with no more of the decoder.
+    """code_weight |z|^2 / 2: RAE of Ghosh et al. (2020) with no term of the decoder.
 
     With `model.spectral_norm=True` it is RAE-SN.
     """

@@ -1,4 +1,4 @@
-"""Ada-GVAE: a VAE told which pictures share factors, but not which factors (Locatello et al. 2020, section 4).
+"""Ada-GVAE: a VAE told which pictures share factors, but not which factors (Locatello et al. 2020).
 
 Training shows pairs of pictures that differ in few factors (`data.pairs`). A latent i in which their posteriors are
 close, delta_i = KL(q(z_i|x1) || q(z_i|x2)) below tau = (max_i delta_i + min_i delta_i) / 2, is taken for shared: both

@@ -6,7 +6,7 @@ With z_1 the lowest of L layers, the only one that the decoder sees,
 
 with p(z_L) = N(0, I), and each p(z_i|z_i+1) a normal distribution given by dense layers. The posterior of a layer is
 the product of that prior and of what the picture says of the layer, N(m_i(x), s_i(x)^2), normalised: the means are
-weighted with the precisions (equations 17 and 18).
+weighted with the precisions.
 
 Departures from the paper: the posterior of the top layer is such a product too; one dense layer lies between layers,
 with the activation of the encoder, and there is no batch normalization; the scales of the priors are below 1, which
@@ -104,7 +104,7 @@ def make(
     The loss of an example is -E[log p(x|z_1)] + w sum_i KL_i, with KL_i the divergence of the posterior of layer i from
     its prior, exact given a draw of the layers above; w rises linearly from 0 to `beta` during `kl_warmup_steps` steps.
     Training adds w sum_i max(free_bits - mean of KL_i over the batch, 0), the free bits of Kingma et al. (2016),
-    equation 15, with the layers as their groups: `free_bits` nats of a layer cost nothing.
+    with the layers as their groups: `free_bits` nats of a layer cost nothing.
 
     Args:
         spec: shape, classes, mean and kind of values of the data.

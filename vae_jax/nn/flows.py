@@ -69,7 +69,7 @@ class Householder(nnx.Module):
 class InverseAutoregressive(nnx.Module):
     """s z + (1 - s) m per layer, s = sigmoid(...), where s and m of a latent see those before it (Kingma et al. 2016).
 
-    Equations 9 to 14, in the gated form of algorithm 1; the order of the latents is reversed after every layer.
+    Equations 10 to 14, in the gated form of algorithm 1; the order of the latents is reversed after every layer.
     """
 
     def __init__(self, num_features: int, size: int, depth: int, width: int, rngs: nnx.Rngs):

@@ -38,7 +38,7 @@ def householder(num_features: int, latent: int, rngs: nnx.Rngs, *, depth: int = 
 
 
 def iaf(num_features: int, latent: int, rngs: nnx.Rngs, *, depth: int = 2, width: int = 200) -> nnx.Module:
-    """`depth` inverse autoregressive layers with one hidden layer of `width` units (Kingma et al. 2016, section 3)."""
+    """`depth` inverse autoregressive layers with one hidden layer of `width` units (Kingma et al. 2016)."""
     return _Flow(num_features, latent, rngs, InverseAutoregressive(num_features, latent, depth, width, rngs))
 
 

@@ -54,7 +54,7 @@ def dip_ii(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def info_vae(draws: Draws, hypers: Hypers, step: jax.Array, *, kernel: str = "imq") -> Loss:
-    """Minimise the distortion + beta KL(q(z|x) || p(z)) + prior_weight MMD(q(z), p(z)) (Zhao et al. 2019, equation 6).
+    """Minimise the distortion + beta KL(q(z|x) || p(z)) + prior_weight MMD(q(z), p(z)) (InfoVAE: Zhao et al. 2019).
 
     In their letters beta = 1 - alpha and prior_weight = alpha + lambda - 1; beta = 0 is their MMD-VAE.
     """

@@ -44,7 +44,7 @@ def capacity(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def free_bits(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
-    """Minimise the distortion + max(KL, `free_bits`) (Kingma et al. 2016, equation 15).
+    """Minimise the distortion + max(KL, `free_bits`) (the free bits of Kingma et al. 2016).
 
     All latents are one group here, and the maximum is taken for each example, not of the mean of a minibatch.
     """

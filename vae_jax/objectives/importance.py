@@ -20,14 +20,14 @@ def iwae(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def miwae(draws: Draws, hypers: Hypers, step: jax.Array, *, num_groups: int = 8) -> Loss:
-    """Minimise the mean of `num_groups` = M bounds of K / M draws each (Rainforth et al. 2018, equation 8)."""
+    """Minimise the mean of `num_groups` = M bounds of K / M draws each (MIWAE: Rainforth et al. 2018)."""
     del hypers, step
     bound = -_log_mean_in_groups(draws.log_weights, num_groups)
     return Loss(bound, draws.terms | {"neg_bound_nats": bound})
 
 
 def piwae(draws: Draws, hypers: Hypers, step: jax.Array, *, num_groups: int = 8) -> Loss:
-    """The encoder minimises the bound of MIWAE, the decoder and the prior that of IWAE (Rainforth et al. 2018, eq. 10).
+    """The encoder minimises the bound of MIWAE, the decoder and the prior that of IWAE (PIWAE: Rainforth et al. 2018).
 
     More draws improve the gradient of the decoder, and drown that of the encoder.
     """
@@ -41,7 +41,7 @@ def piwae(draws: Draws, hypers: Hypers, step: jax.Array, *, num_groups: int = 8)
 
 
 def ciwae(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
-    """Minimise `elbo_share` times -ELBO and the rest times IWAE's bound (Rainforth et al. 2018, equation 9)."""
+    """Minimise `elbo_share` times -ELBO and the rest times IWAE's bound (CIWAE: Rainforth et al. 2018)."""
     del step
     terms, bound = draws.terms, -_log_mean(draws.log_weights)
     share = hypers["elbo_share"]
@@ -49,7 +49,7 @@ def ciwae(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def stl(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
-    """The ELBO by the path gradient alone: log q(z|x) counts as a function of z (Roeder et al. 2017, equation 8).
+    """The ELBO by the path gradient alone: log q(z|x) counts as a function of z (Roeder et al. 2017).
 
     Its noise vanishes as q approaches the true posterior: 'sticking the landing'. The value is the mean of -log w.
     """
@@ -58,7 +58,7 @@ def stl(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def dreg(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
-    """IWAE's bound with doubly reparameterized gradients for the encoder (Tucker et al. 2019, equation 8).
+    """IWAE's bound with doubly reparameterized gradients for the encoder (Tucker et al. 2019).
 
     With v_k = w_k / sum w it is the gradient through z of sum_k v_k^2 log w_k, v held.
     """
@@ -70,7 +70,7 @@ def dreg(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
 
 
 def renyi(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
-    """Minimise -1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha) (Li and Turner 2016, equation 10).
+    """Minimise -1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha) (the VR bound of Li and Turner 2016).
 
     alpha = 1 is the mean of -log w, alpha = 0 is IWAE; below 0 it may exceed log p(x).
     """

@@ -20,9 +20,9 @@ def log_aggregate(q: Normal, z: jax.Array, num_examples: int, estimator: str) ->
         z: a draw of each, [B,D].
         num_examples: N.
         estimator: 'exact', the mean of the batch: exact where the batch is the data set, else too large, for z_i's own
-            posterior weighs N / B times too much. 'weighted', minibatch weighted sampling (Chen et al. 2018, equation
-            10): 1 / NB throughout. 'stratified': z_i's own posterior weighs 1/N, the others share the rest evenly,
-            which is unbiased, and exact at B = N (the weights of appendix C.2 have the same sum, unevenly).
+            posterior weighs N / B times too much. 'weighted', minibatch weighted sampling (Chen et al.
+            2018): 1 / NB throughout. 'stratified': z_i's own posterior weighs 1/N, the others share the rest evenly,
+            which is unbiased, and exact at B = N (their weights of stratified sampling have the same sum, unevenly).
 
     Raises:
         ConfigError: there is no such estimator.

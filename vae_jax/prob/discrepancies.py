@@ -45,7 +45,7 @@ def sliced_wasserstein(x: jax.Array, y: jax.Array, directions: jax.Array) -> jax
     """Return the squared sliced 2-Wasserstein distance of the draws x [N,D] and y [N,D].
 
     SW^2 = sum_l sum_n (x^l_(n) - y^l_(n))^2 / (L N), with x^l_(n) the n-th smallest of the projections of x on the l-th
-    of the directions [L,D], which are of length 1 (Kolouri et al. 2019, equation 15). Its mean over directions of a
+    of the directions [L,D], which are of length 1 (Kolouri et al. 2019). Its mean over directions of a
     shift by t is |t|^2 / D.
     """
     along_x, along_y = (jnp.sort(draws @ directions.T, 0) for draws in (x, y))

@@ -182,7 +182,7 @@ def kl(q: Normal, p: Normal) -> jax.Array:
 def product(a: Normal, b: Normal) -> Normal:
     """Return the normal distribution whose density is proportional to the product of two densities.
 
-    Precisions add up, and the means are weighted with them (Sonderby et al. 2016, equations 17 and 18).
+    Precisions add up, and the means are weighted with them (precision-weighted combination: Sonderby et al. 2016).
     """
     of_a, of_b = (1 / jnp.square(part.scale) for part in (a, b))
     return Normal((of_a * a.loc + of_b * b.loc) / (of_a + of_b), jax.lax.rsqrt(of_a + of_b))

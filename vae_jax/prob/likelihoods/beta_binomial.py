@@ -21,7 +21,7 @@ def beta_binomial() -> Likelihood:
     """Beta-binomial over the levels k = 255 x: log P(k) = log C(n, k) + log B(k + a, n - k + b) - log B(a, b), n = 255.
 
     The maps are the logit of the mean a / (a + b) and, nearly, log(a + b): the concentration a + b is the smaller of
-    e^map and 1000, with a smooth bend. Townsend et al. (2019), section 3.2, have maps of a and b.
+    e^map and 1000, with a smooth bend. Townsend et al. (2019) have maps of a and b.
     """
 
     def log_shapes(maps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -11,7 +11,7 @@ from vae_jax.prob.pixels import BASE, LAST, but_first_map, offset_by_table, sum_
 
 
 def categorical() -> Likelihood:
-    """Softmax over the 256 levels k/255 of every pixel and channel (van den Oord et al. 2016, section 2.2).
+    """Softmax over the 256 levels k/255 of every pixel and channel (van den Oord et al. 2016).
 
     The logit of level k is t k/255 + f_k, where the first map is t and the others are f_1 ... f_255, with f_0 = 0: all
     distributions, as from 256 free logits, but t alone sets the mean. It starts as the distribution of the greatest

@@ -23,7 +23,7 @@ def gaussian(*, scale: float = 1.0) -> Likelihood:
 
 
 def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
-    """Normal with one learned standard deviation for all pixels (Rybkin et al. 2021, section 3.1).
+    """Normal with one learned standard deviation for all pixels (Rybkin et al. 2021).
 
     The scale is min_scale + softplus(s), so a picture that is matched exactly cannot send the density to infinity.
     """
@@ -35,7 +35,7 @@ def gaussian_shared_scale(*, min_scale: float = 0.01) -> Likelihood:
 
 
 def gaussian_optimal(*, min_scale: float = 0.01) -> Likelihood:
-    """Normal with the one standard deviation that is best for the data (Rybkin et al. 2021, section 3.2).
+    """Normal with the one standard deviation that is best for the data (Rybkin et al. 2021, optimal sigma-VAE).
 
     For given means the likelihood is largest where the variance is the mean squared error, and is then
     -P/2 log(2 pi e mse) of P pixels. Theirs is the error of the batch at hand, through which the gradient passes; here

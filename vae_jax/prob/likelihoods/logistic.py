@@ -13,7 +13,7 @@ _START = 0.1  # of the scale
 
 
 def discretized_logistic(*, min_scale: float = 1e-3) -> Likelihood:
-    """Logistic in bins of 1/255 around the levels k/255, the outer two with the tails (Kingma et al. 2016, sec. 5.2).
+    """Logistic in bins of 1/255 around the levels k/255, the outer two with the tails (Kingma et al. 2016).
 
     log P(k) = log(s((x + h - m) / c) - s((x - h - m) / c)) with the sigmoid s, h = 1/510; at k = 0 the second s is 0,
     at k = 255 the first is 1. The maps are m and r, where c = min_scale + softplus(r + r0), and r0 makes it start at
@@ -38,10 +38,10 @@ def discretized_logistic(*, min_scale: float = 1e-3) -> Likelihood:
 
 
 def logistic_mixture(*, num_components: int = 5, min_scale: float = 1e-3) -> Likelihood:
-    """Mixture of M of these for every pixel and channel (Salimans et al. 2017, equation 2).
+    """Mixture of M of these for every pixel and channel (PixelCNN++: Salimans et al. 2017).
 
     log P(k) = log sum_i w_i P_i(k), P_i as in `discretized_logistic`. Channels are independent given z: this leaves out
-    how the means of green and blue follow the channels before them in the paper (equation 3).
+    how the means of green and blue follow the channels before them in the paper.
 
     The maps are M of the means, M of the scales and M logits of the weights. The first moves all of the means, the
     next are added to one each: the start is M components of scale 0.1 side by side, 1 wide together, at the mean of the
