@@ -36,7 +36,7 @@ def _vae_gan(config):
     config.model.discriminator.hidden = (500,)
     config.model.discriminator.activation = "leaky_relu"
     config.hypers.adversary_weight = 1.0
-    config.hypers.beta = 0.1
+    config.hypers.beta = 1.0
 
 
 _VARIANTS = {"aae": _aae, "vae_gan": _vae_gan}

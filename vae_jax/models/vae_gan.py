@@ -12,8 +12,8 @@ each with the others as constants: the encoder has no part in the game, nor the 
 it would make all features alike (section 3.1). Nothing here is a likelihood of pixels.
 
 Departures from the paper: adversary_weight = 1/gamma multiplies the game where gamma there multiplies the feature
-error of the decoder, the same ratio; beta, 1 there, answers for the scale of features of fewer units; the decoder
-raises log D, where theirs lowers log(1 - D); no batch norm; all three move at once.
+error of the decoder, the same ratio; the decoder raises log D, where theirs lowers log(1 - D); no batch norm; all three
+move at once.
 """
 
 from __future__ import annotations
