@@ -36,6 +36,7 @@ def _resnet(config):
     _conv(config)
     config.model.encoder.name = "resnet"
     config.model.encoder.depth = 1
+    config.train.epochs = 5  # each takes a CPU core two minutes
 
 
 def _sparse(config):

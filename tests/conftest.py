@@ -22,6 +22,10 @@ def pytest_configure(config):
     """Give the session a data cache of its own, which its workers and the processes of its tests inherit."""
     if not hasattr(config, "workerinput"):
         os.environ["VAE_JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax-tests-")
+    # Many tests compile what another one, or the other worker, has compiled.
+    jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["VAE_JAX_CACHE_DIR"], "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.hookimpl(tryfirst=True)
