@@ -2,9 +2,10 @@
 
     python scripts/disentangle.py --workdir=RUN [--num=10000] [--seed=0] [--data_dir=FOLDER]
 
-Writes disentanglement.json in the run folder, all of it of the same test pictures: the total correlation of draws of
-the posterior and of its means (that of a normal distribution of the same covariance, in nats), the mutual information
-gap (20 bins) with that of each factor, and what the model measures of a picture, such as distortion and -ELBO.
+Writes disentanglement.json in the run folder, all of it of the same test pictures: of the total correlation of draws of
+the posterior a lower bound, by a classifier that learned from draws of training pictures, and the figure of a normal
+distribution of the same covariance, also of the posterior means, all in nats; the mutual information gap (20 bins) with
+that of each factor; and what the model measures of a picture, such as distortion and -ELBO.
 """
 
 from vae_jax import cli

@@ -5,7 +5,12 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.metrics import mutual_info_score
 
-from vae_jax.evaluation.disentanglement import mutual_information, mutual_information_gap, total_correlation_gaussian
+from vae_jax.evaluation.disentanglement import (
+    mutual_information,
+    mutual_information_gap,
+    total_correlation_bound,
+    total_correlation_gaussian,
+)
 
 RNG = np.random.default_rng(0)
 GRID = np.stack(np.unravel_index(np.arange(3 * 6 * 10 * 8), (3, 6, 10, 8)), -1)
@@ -37,6 +42,19 @@ def test_total_correlation_does_not_depend_on_scale_and_is_small_for_independent
     assert total_correlation_gaussian(scaled) == pytest.approx(total_correlation_gaussian(codes), rel=1e-6)
     independent = total_correlation_gaussian(RNG.exponential(size=(20000, 6)))
     assert 0 <= independent < 3 * 15 / (2 * 20000)  # chi^2 of 15 pairs over 2 N
+
+
+def test_the_bound_of_a_classifier_sees_any_dependence():
+    codes = RNG.normal(size=(9000, 3)) * [1, 5, 0.01]
+    independent = total_correlation_bound(codes[:4000], codes[4000:], seed=0)
+    assert independent < 0.02
+    codes[:, 1] = 0.8 * codes[:, 0] + 0.6 * codes[:, 1] / 5
+    normal = total_correlation_bound(codes[:4000], codes[4000:], seed=0)
+    assert normal == pytest.approx(-0.5 * np.log(1 - 0.8**2), abs=0.04)
+    triangle = np.sort(RNG.random((9000, 2)), axis=1)  # density 2, margins 2 (1 - u) and 2 v
+    found = total_correlation_bound(triangle[:4000], triangle[4000:], seed=0)
+    assert total_correlation_gaussian(triangle) == pytest.approx(-0.5 * np.log(0.75), abs=0.03)
+    assert -0.5 * np.log(0.75) + 0.07 < found < 1 - np.log(2) + 0.03
 
 
 def test_a_constant_latent_depends_on_none():

@@ -13,7 +13,11 @@ from tests.variants import load_small
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.data.feed import make_spec
 from vae_jax.errors import ConfigError
-from vae_jax.evaluation.disentanglement import mutual_information_gap, total_correlation_gaussian
+from vae_jax.evaluation.disentanglement import (
+    mutual_information_gap,
+    total_correlation_bound,
+    total_correlation_gaussian,
+)
 from vae_jax.tasks.disentangling import disentangle
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained, make_model
@@ -46,7 +50,11 @@ def test_figures_are_those_of_the_codes_and_the_draws_of_the_chosen_pictures(tmp
     assert found["num_examples"] == 100
     assert found["total_correlation_means_nats"] == pytest.approx(total_correlation_gaussian(codes), rel=1e-4)
     assert found["total_correlation_draws_nats"] == pytest.approx(total_correlation_gaussian(draws), rel=1e-4)
+    learned = run.trained.draw(run.dataset.splits["train"].images / 1.0, seed=3)
+    assert found["total_correlation_bound_nats"] == pytest.approx(total_correlation_bound(learned, draws, 3), abs=1e-3)
     assert found["mutual_information_gap"] == pytest.approx(mutual_information_gap(codes, factors)) != 0
+    learned = run.trained.draw(run.dataset.splits["train"].images / 1.0, seed=3)
+    assert found["total_correlation_bound_nats"] == pytest.approx(total_correlation_bound(learned, draws, 3), abs=1e-3)
     assert found["mutual_information_gap"] == pytest.approx((found["gap_left"] + found["gap_right"]) / 2)
     assert "gap_still" not in found
     assert found["distortion_nats"] == pytest.approx(run.trained.evaluate(images)["distortion_nats"].mean(), rel=1e-5)
@@ -55,7 +63,8 @@ def test_figures_are_those_of_the_codes_and_the_draws_of_the_chosen_pictures(tmp
 
 def test_a_model_without_draws_has_none(tmp_path):
     found = disentangle(saved(tmp_path, dataset(), "digits.py:variant=autoencoder"), 1000)
-    assert "total_correlation_draws_nats" not in found and found["num_examples"] == 200
+    assert not {"total_correlation_bound_nats", "total_correlation_draws_nats"} & found.keys()
+    assert found["num_examples"] == 200
 
 
 def test_data_without_factors_and_too_few_pictures_are_refused(tmp_path):

@@ -104,7 +104,7 @@ def _figures(row: Mapping[str, Any] | None) -> tuple[str, str]:
             distance, sampler = row[key]["frechet_distance_samples"], row[key]["sampler"]
             shown.append(f"Fréchet {distance:.1f} ({sampler})")
     if "disentanglement" in row:
-        shown.append(f"TC {row['disentanglement']['total_correlation_draws_nats']:.2f}")
+        shown.append(f"TC {row['disentanglement']['total_correlation_bound_nats']:.2f}")
     return ", ".join(shown), f"{row['seconds_total']:.0f}"
 
 
