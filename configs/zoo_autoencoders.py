@@ -29,6 +29,7 @@ def _conv(config):
     config.model.encoder.channels = (32, 64)
     config.model.encoder.hidden = (256,)
     config.model.encoder.activation = None
+    config.train.epochs = 5  # of the residual network each takes a CPU core two minutes
 
 
 def _resnet(config):
@@ -36,7 +37,6 @@ def _resnet(config):
     _conv(config)
     config.model.encoder.name = "resnet"
     config.model.encoder.depth = 1
-    config.train.epochs = 5  # each takes a CPU core two minutes
 
 
 def _sparse(config):
