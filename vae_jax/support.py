@@ -1,4 +1,7 @@
-"""What may stand beside what in a model: pixels and likelihoods, posteriors and priors, labels and conditions."""
+"""What may stand beside what in a model: pixels and likelihoods, posteriors and priors, labels and conditions.
+
+`latent_variable` checks all of this for the networks of a VAE, and makes them.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,16 @@ def latent_variable(
     likelihood: Mapping[str, Any],
 ) -> Callable[[Any], LatentVariable]:
     """Return a function of `nnx.Rngs` that makes the networks of a VAE out of these components.
+
+    Args:
+        spec: shape, mean, kind of values and number of the data.
+        latent: D, the size of z.
+        num_labels: how many classes encoder and decoder are told.
+        encoder: a component of `nn.encoders`.
+        decoder: a component of `nn.decoders`.
+        posterior: a component of `nn.posteriors`.
+        prior: a component of `nn.priors`.
+        likelihood: a component of `prob.likelihoods`.
 
     Raises:
         ConfigError: the likelihood does not take the pixels; from the function: the prior does not take the draws.

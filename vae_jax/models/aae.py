@@ -19,6 +19,7 @@ from flax import nnx
 
 from vae_jax.build import build
 from vae_jax.nn.bind import bind
+from vae_jax.nn.deterministic import Deterministic
 from vae_jax.nn.discriminator import Discriminator, neg_log_made, neg_log_real, players
 from vae_jax.nn.latent_variable import example_keys
 from vae_jax.prob.distances import Distance
@@ -27,21 +28,10 @@ from vae_jax.support import check_samples
 from vae_jax.types import Model, Spec
 
 
-class _Autoencoder(nnx.Module):
-    def __init__(self, encoder: nnx.Module, code: nnx.Module, decoder: nnx.Module):
-        self.encoder, self.code, self.decoder = encoder, code, decoder
-
-    def encode(self, x: jax.Array) -> jax.Array:
-        return self.code(self.encoder(x, jnp.zeros((len(x), 0))))
-
-    def output(self, z: jax.Array) -> jax.Array:
-        return self.decoder(z)[..., 0]
-
-
 class _Networks(nnx.Module):
     """Both players."""
 
-    def __init__(self, autoencoder: _Autoencoder, discriminator: Discriminator):
+    def __init__(self, autoencoder: Deterministic, discriminator: Discriminator):
         self.autoencoder, self.discriminator = autoencoder, discriminator
 
 
@@ -73,10 +63,8 @@ def make(
     judge_with = build("nn.encoders", discriminator)
 
     def networks(rngs: nnx.Rngs) -> _Networks:
-        encoder = encode_with(spec.shape, 0, rngs)
-        code = nnx.Linear(encoder.num_features, latent, rngs=rngs)
-        decoder = decode_with(latent, measure.offset(spec.mean)[..., None], rngs)
-        return _Networks(_Autoencoder(encoder, code, decoder), Discriminator(judge_with, (1, 1, latent), rngs))
+        autoencoder = Deterministic(spec, latent, measure, encode_with, decode_with, rngs)
+        return _Networks(autoencoder, Discriminator(judge_with, (1, 1, latent), rngs))
 
     network = bind(networks)
 
@@ -84,19 +72,16 @@ def make(
         """Return all terms, each [B]; each player sees the other as a constant."""
         net, held = (network.merge(p, stats) for p in (params, jax.lax.stop_gradient(params)))
         z = net.autoencoder.encode(batch["input"])
-        output = net.autoencoder.output(z)
-        between, error = measure.between(batch["image"], output), measure.picture(output) - batch["image"]
+        errors = net.autoencoder.errors(batch["image"], net.autoencoder.output(z))
         adversary = neg_log_real(held.discriminator(z))
         prior = normal_noise(example_keys(key, batch), 1, latent)[0]
         made = net.discriminator(jax.lax.stop_gradient(z))
         told = neg_log_real(net.discriminator(prior)) + neg_log_made(made)
         return {
-            "loss": between + hypers["adversary_weight"] * adversary + told,
-            "distance": between,
+            "loss": errors["distance"] + hypers["adversary_weight"] * adversary + told,
+            **errors,
             "adversary": adversary,
             "discriminator_loss": told,
-            "mse": jnp.square(error).mean((1, 2, 3)),
-            "mae": jnp.abs(error).mean((1, 2, 3)),
         }
 
     def loss(params, stats, batch, key, hypers, step):
@@ -109,7 +94,7 @@ def make(
 
     def decode(params, stats, z, label):
         del label
-        return measure.picture(network.merge(params, stats).autoencoder.output(z))
+        return network.merge(params, stats).autoencoder.decode(z)
 
     def sample(params, stats, key, label, temperature):
         return decode(params, stats, temperature * jax.random.normal(key, (len(label), latent)), label)

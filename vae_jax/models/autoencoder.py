@@ -7,7 +7,7 @@ as sparse, contractive, RAE and WAE, is told in `vae_jax.regularizers`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,27 +17,10 @@ from flax import nnx
 from vae_jax.build import build
 from vae_jax.errors import ConfigError
 from vae_jax.nn.bind import bind
+from vae_jax.nn.deterministic import Deterministic
 from vae_jax.nn.spectral import SpectralNorm
-from vae_jax.prob.distances import Distance
-from vae_jax.regularizers import NONE, Coded, Regularizer
+from vae_jax.regularizers import NONE, Coded
 from vae_jax.types import Loss, Model, Spec
-
-
-class _Networks(nnx.Module):
-    """Both networks, with what their last layers stand for."""
-
-    def __init__(self, encoder: nnx.Module, code: nnx.Module, decoder: nnx.Module, of: Regularizer, measure: Distance):
-        self.encoder, self.code, self.decoder = encoder, code, decoder
-        self.activation, self.measure = of.code, measure
-
-    def encode(self, x: jax.Array) -> jax.Array:
-        return self.activation(self.code(self.encoder(x, jnp.zeros((len(x), 0)))))
-
-    def output(self, z: jax.Array) -> jax.Array:
-        return self.decoder(z)[..., 0]
-
-    def decode(self, z: jax.Array) -> jax.Array:
-        return self.measure.picture(self.output(z))
 
 
 def make(
@@ -72,25 +55,17 @@ def make(
     regular = build("regularizers", regularizer)() if regularizer else NONE
     encode_with, decode_with = build("nn.encoders", encoder), build("nn.decoders", decoder)
 
-    def make_decoder(rngs: nnx.Rngs) -> nnx.Module:
-        return decode_with(latent, measure.offset(spec.mean)[..., None], rngs)
+    if spectral_norm:
+        decode_with = _normed(decode_with)
 
-    def networks(rngs: nnx.Rngs) -> _Networks:
-        encoder = encode_with(spec.shape, 0, rngs)
-        code = nnx.Linear(encoder.num_features, latent, rngs=rngs)
-        decoder = SpectralNorm(make_decoder, rngs) if spectral_norm else make_decoder(rngs)
-        return _Networks(encoder, code, decoder, regular, measure)
+    network = bind(lambda rngs: Deterministic(spec, latent, measure, encode_with, decode_with, rngs, regular.code))
 
-    network = bind(networks)
-
-    def measured(net: _Networks, params, batch, key, hypers) -> Loss:
+    def measured(net: Deterministic, params, batch, key, hypers) -> Loss:
         z = net.encode(batch["input"])
-        output = net.output(z)
+        errors = net.errors(batch["image"], net.output(z))
         coded = Coded(batch["input"], z, net.encode, net.decode, params["decoder"], batch["index"], key)
         extra = regular.penalty(coded, hypers)
-        between, error = measure.between(batch["image"], output), measure.picture(output) - batch["image"]
-        errors = {"mse": jnp.square(error).mean((1, 2, 3)), "mae": jnp.abs(error).mean((1, 2, 3))}
-        return Loss(between + extra.per_example, {"distance": between, **extra.terms, **errors}, extra.penalties)
+        return Loss(errors["distance"] + extra.per_example, {**errors, **extra.terms}, extra.penalties)
 
     def loss(params, stats, batch, key, hypers, step):
         del step
@@ -118,3 +93,8 @@ def make(
         return decode(params, stats, temperature * jax.random.normal(key, (len(label), latent)), label)
 
     return Model(network.init, loss, evaluate, None, encode, decode, sample if regular.has_prior else None)
+
+
+def _normed(decode_with: Callable[..., nnx.Module]) -> Callable[..., nnx.Module]:
+    """Return what makes the same decoder, with each of its matrices divided by its norm."""
+    return lambda latent, mean, rngs: SpectralNorm(lambda rngs: decode_with(latent, mean, rngs), rngs)

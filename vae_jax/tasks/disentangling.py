@@ -46,9 +46,9 @@ def disentangle(saved: Saved, num: int, seed: int = 0) -> dict[str, Any]:
     figures = {"num_examples": len(factors), "seed": seed}
     if saved.trained.model.draw is not None:
         draws = saved.trained.draw(test["image"], labels, seed)
-        learned = saved.seen("train", _LEARN * num)
-        shown = saved.trained.draw(learned["image"], learned["label"] if saved.trained.conditional else None, seed)
-        figures["total_correlation_bound_nats"] = total_correlation_bound(shown, draws, seed)
+        train = saved.seen("train", _LEARN * num)
+        learned = saved.trained.draw(train["image"], train["label"] if saved.trained.conditional else None, seed)
+        figures["total_correlation_bound_nats"] = total_correlation_bound(learned, draws, seed)
         figures["total_correlation_draws_nats"] = total_correlation_gaussian(draws)
     figures["total_correlation_means_nats"] = total_correlation_gaussian(codes)
     figures["mutual_information_gap"] = mutual_information_gap(codes, factors)
