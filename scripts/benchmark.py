@@ -1,0 +1,116 @@
+"""Measure this library beside others: one run, every contender in a process of its own, in turn, round after round.
+
+    python scripts/benchmark.py [--what=train] [--only=ours,torch_compile] [--data_dir=FOLDER] [--quick]
+    python scripts/benchmark.py --what=likelihood --num_images=200
+
+What is measured: `train`, images per second, memory, time to compile and to the first step; `likelihood`, -log p(x)
+with k=5000 samples; `members`, many small models in one program and in one run each; `startup`, from the start of a
+process to its first step. Contenders: ours; flax, as its VAE example does it; torch, torch_fused (Adam), torch_compile
+and torch_dataloader, plain loops; pythae. PyTorch and pythae come with `pip install -e '.[benchmark]'`; those that
+are not installed are left out, and the table says so. It is written in Markdown beside the JSON file of --out.
+"""
+
+import pathlib
+import tempfile
+
+from vae_jax import cli
+from vae_jax.benchmark.settings import NETS, choose
+from vae_jax.errors import ConfigError
+
+# By what is measured: networks, batch sizes, precisions, rounds.
+_DEFAULTS = {
+    "train": ("mlp,conv,resnet", "128,1024", "fp32,bf16", 5),
+    "likelihood": ("mlp", "128", "fp32,bf16", 3),
+    "members": ("small_mlp", "64", "fp32", 1),
+    "startup": ("mlp", "128", "fp32", 3),
+}
+_QUICK = {"nets": "mlp", "batch_sizes": "128", "precisions": "fp32", "rounds": 1, "num_members": 2, "num_images": 2}
+
+
+def main(argv):
+    args = _parse(argv)
+    names, missing = choose(args.what, args.only)
+    out = cli.output_file(args.out or cli.path(f"benchmark-{args.what}.json"), ".json")
+    from vae_jax.benchmark.data import write_data
+    from vae_jax.benchmark.machine import describe
+    from vae_jax.benchmark.rounds import Plan, measure
+    from vae_jax.benchmark.table import markdown
+    from vae_jax.benchmark.whole_runs import measure_members, measure_startup
+    from vae_jax.reporting.progress import say
+    from vae_jax.training.folder import write_json
+
+    machine = describe()
+    with tempfile.TemporaryDirectory(prefix="vae_jax-benchmark-") as folder:
+        data, kinds = {}, {}
+        for net in args.nets:
+            (where := pathlib.Path(folder, net)).mkdir()
+            data[net], kinds[net] = str(where), write_data(where, NETS[net].shape, args.data_dir, args.quick)
+        plan = Plan(
+            args.what,
+            names,
+            args.nets,
+            args.batch_sizes,
+            args.precisions,
+            args.rounds,
+            seconds=0.1 if args.quick else args.seconds,
+            num_images=args.num_images,
+            num_samples=100 if args.quick else 5000,
+            num_members=args.num_members,
+            epochs=3,
+            quick=args.quick,
+            data=data,
+            say=say,
+        )
+        rows = {"members": measure_members, "startup": measure_startup}.get(args.what, measure)(plan)
+    rows += [{"contender": name, "skipped": reason} for name, reason in missing.items()]
+    recorded = {k: v for k, v in plan._asdict().items() if k not in ("data", "say")}
+    result = {"what": args.what, "machine": machine, "plan": recorded, "data": kinds, "rows": rows}
+    write_json(out, result)
+    out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    say(markdown(result))
+    say(f"written to {out} and {out.with_suffix('.md')}")
+
+
+def _parse(argv):
+    """Return the flags, lists split and defaults filled in."""
+    flags = cli.parser(__doc__)
+    flags.add_argument("--what", default="train", choices=list(_DEFAULTS), help="what to measure (default: train)")
+    flags.add_argument("--only", help="contenders, with commas between (default: all that are installed)")
+    flags.add_argument("--nets", help=f"of {', '.join(NETS)}")
+    flags.add_argument("--batch_sizes", help="pictures in a step")
+    flags.add_argument("--precisions", help="of fp32, bf16")
+    flags.add_argument("--rounds", type=int, help="timings of each contender")
+    flags.add_argument("--seconds", type=float, default=2.0, help="that a timing of training takes (default: 2)")
+    flags.add_argument("--num_images", type=int, help="pictures in a timing of a likelihood (default: 100)")
+    flags.add_argument("--num_members", type=int, help="models that are trained at once (default: 16)")
+    flags.add_argument("--quick", action="store_true", help="a run of seconds that shows no more than that it runs")
+    flags.add_argument("--out", type=cli.path, help="JSON file to write (default: benchmark-WHAT.json)")
+    cli.add_data_dir(flags)
+    args = cli.parse(flags, argv)
+    usual = dict(zip(("nets", "batch_sizes", "precisions", "rounds"), _DEFAULTS[args.what], strict=True))
+    usual |= {"num_members": 16, "num_images": 100} | (_QUICK if args.quick else {})
+    for name, value in usual.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    for name in ("rounds", "num_images", "num_members", "seconds"):
+        if not getattr(args, name) > 0:
+            raise ConfigError(f"--{name}={getattr(args, name)} is not allowed: expected more than 0")
+    args.nets = _listed("nets", args.nets, NETS)
+    args.precisions = _listed("precisions", args.precisions, ("fp32", "bf16"))
+    sizes = args.batch_sizes.split(",")
+    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise ConfigError(f"--batch_sizes={args.batch_sizes} is not allowed: expected numbers such as 128,1024")
+    args.batch_sizes = [int(size) for size in sizes]
+    return args
+
+
+def _listed(name, text, allowed):
+    found = text.split(",")
+    unknown = [item for item in found if item not in allowed]
+    if unknown:
+        raise ConfigError(f"--{name}={text}: {unknown[0]!r} is unknown; there are: {', '.join(allowed)}")
+    return found
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,119 @@
+"""What is measured by whole processes, from start to end: the first step, and many models against runs of one each."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from vae_jax.benchmark.process import Failed, Process
+from vae_jax.benchmark.rounds import Plan, Row, case, settings_of
+from vae_jax.benchmark.settings import Setting, member_rates
+
+
+def measure_startup(plan: Plan) -> list[Row]:
+    """Return a row for each setting: seconds from the start of a process to the end of its first training step.
+
+    Cold is with an empty folder for compiled programs, cached with that which the process before left.
+    """
+
+    def once(setting: Setting, cache: pathlib.Path) -> Row:
+        cold, _ = _first_step(setting, cache)
+        cached, memory = _first_step(setting, cache)
+        return {"cold_seconds": cold, "cached_seconds": cached, **memory}
+
+    return [row for settings in settings_of(plan, "train") for row in _in_rounds(settings, once, plan)]
+
+
+def measure_members(plan: Plan) -> list[Row]:
+    """Return a row for each way to train all members: in one process, or in one for each, one after another.
+
+    seconds are those of all processes, start and compilation counted; images_per_second is that of all members of a
+    process after its first epoch; throughput_over_plain compares it with the runs of one model.
+    """
+
+    def once(setting: Setting, cache: pathlib.Path) -> Row:
+        per_epoch = len(np.load(pathlib.Path(setting.data, "train.npy"), mmap_mode="r")) // setting.batch_size
+        if setting.contender == "ours_members":
+            return _together(setting._replace(num_members=plan.num_members), cache, per_epoch * plan.epochs)
+        settings = [
+            setting._replace(seed=seed, learning_rate=rate) for seed, rate in enumerate(member_rates(plan.num_members))
+        ]
+        return _one_by_one(settings, cache, per_epoch, plan.epochs)
+
+    rows = [row for settings in settings_of(plan, "members") for row in _in_rounds(settings, once, plan)]
+    by_name = {row["contender"]: row for row in rows if "skipped" not in row}
+    for row in by_name.values():
+        if "ours_members" in by_name:
+            row["seconds_over_members"] = row["seconds"] / by_name["ours_members"]["seconds"]
+        if "ours" in by_name:
+            row["throughput_over_plain"] = row["images_per_second"] / by_name["ours"]["images_per_second"]
+    return rows
+
+
+def _in_rounds(
+    settings: Mapping[str, Setting], once: Callable[[Setting, pathlib.Path], Row], plan: Plan
+) -> list[Row]:
+    """Return a row for each contender, the medians of what `once` gives in each round, cold; and all of its values."""
+    found: dict[str, list[Row]] = {name: [] for name in settings}
+    skipped: dict[str, str] = {}
+    for number in range(plan.rounds):
+        for name in [name for name in settings if name not in skipped]:
+            with tempfile.TemporaryDirectory() as cache:
+                try:
+                    found[name].append(once(settings[name], pathlib.Path(cache)))
+                except Failed as error:
+                    skipped[name] = str(error)
+            plan.say(f"  round {number + 1}, {name}: {skipped.get(name) or found[name][-1]}")
+    rows = []
+    for name, setting in settings.items():
+        measured = [name_ for name_ in (found[name][0] if found[name] else {}) if found[name][0][name_] is not None]
+        figures = {key: statistics.median(row[key] for row in found[name]) for key in measured}
+        figures |= {f"{key}_by_round": [row[key] for row in found[name]] for key in measured}
+        rows.append(case(setting) | ({"skipped": skipped[name]} if name in skipped else figures))
+    return rows
+
+
+def _first_step(setting: Setting, cache: pathlib.Path) -> tuple[float, Row]:
+    """Return the seconds to the first step, and what memory the process used."""
+    process = Process(setting, cache)
+    try:
+        process.run(1)
+        return process.age, process.close()
+    finally:
+        process.kill()
+
+
+def _together(setting: Setting, cache: pathlib.Path, steps: int) -> Row:
+    process = Process(setting, cache)
+    try:
+        figures = process.run(steps)
+        memory = process.close()
+        rate, loss = figures["images_per_second"], figures["loss"]
+        return {"seconds": process.age, "images_per_second": rate, "loss_nats": loss, **memory}
+    finally:
+        process.kill()
+
+
+def _one_by_one(settings: list[Setting], cache: pathlib.Path, per_epoch: int, epochs: int) -> Row:
+    seconds, rates, losses, memory = 0.0, [], [], []
+    for setting in settings:
+        process = Process(setting, cache)
+        try:
+            process.run(per_epoch)
+            rest = process.run(per_epoch * (epochs - 1))
+            memory.append(process.close()["peak_rss_mb"])
+            seconds += process.age
+        finally:
+            process.kill()
+        rates.append(per_epoch * (epochs - 1) * setting.batch_size / rest["seconds"])
+        losses.append(rest["loss"])
+    return {
+        "seconds": seconds,
+        "images_per_second": statistics.median(rates),
+        "loss_nats": statistics.mean(losses),
+        "peak_rss_mb": max(memory),
+    }
