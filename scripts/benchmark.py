@@ -24,7 +24,8 @@ _DEFAULTS = {
     "members": ("small_mlp", "64", "fp32", 1),
     "startup": ("mlp", "128", "fp32", 3),
 }
-_QUICK = {"nets": "mlp", "batch_sizes": "128", "precisions": "fp32", "rounds": 1, "num_members": 2, "num_images": 2}
+_QUICK = {"rounds": 1, "num_members": 2, "num_images": 2}
+_PEAK_SIDES = {"cpu": 2048, "gpu": 8192, "quick": 256}  # of the matrices whose product gives the peak
 
 
 def main(argv):
@@ -57,7 +58,7 @@ def main(argv):
             num_samples=100 if args.quick else 5000,
             num_members=args.num_members,
             epochs=3,
-            quick=args.quick,
+            peak_side=_PEAK_SIDES["quick" if args.quick else "gpu" if machine["gpus"] else "cpu"],
             data=data,
             say=say,
         )
@@ -87,8 +88,10 @@ def _parse(argv):
     flags.add_argument("--out", type=cli.path, help="JSON file to write (default: benchmark-WHAT.json)")
     cli.add_data_dir(flags)
     args = cli.parse(flags, argv)
-    usual = dict(zip(("nets", "batch_sizes", "precisions", "rounds"), _DEFAULTS[args.what], strict=True))
-    usual |= {"num_members": 16, "num_images": 100} | (_QUICK if args.quick else {})
+    *lists, rounds = _DEFAULTS[args.what]
+    usual = {"rounds": rounds, "num_members": 16, "num_images": 100} | (_QUICK if args.quick else {})
+    for name, value in zip(("nets", "batch_sizes", "precisions"), lists, strict=True):
+        usual[name] = value.partition(",")[0] if args.quick else value
     for name, value in usual.items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -21,7 +21,8 @@ def describe() -> dict[str, Any]:
     """Return processor, memory, versions, load and settings, as they are now; what the system does not tell is None."""
     return {
         "cpu": _line("/proc/cpuinfo", "model name") or platform.processor() or None,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
+        "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": _memory_gb(),
         "gpus": _gpus(),
         "load_before": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

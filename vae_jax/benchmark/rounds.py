@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 from vae_jax.benchmark.process import Failed, Process
 from vae_jax.benchmark.settings import NETS, Setting, library, likelihood_flops, train_flops
 
-_SIDE, _QUICK_SIDE = 2048, 256  # of the matrices that give the peak
-
 Row = dict[str, Any]
 
 
@@ -30,16 +28,16 @@ class Plan(NamedTuple):
     num_samples: int  # k of the likelihood
     num_members: int
     epochs: int  # of the members, 2 or more
-    quick: bool
+    peak_side: int  # of the matrices whose product gives the peak
     data: Mapping[str, str]  # folder by net
     say: Callable[[str], None]
 
 
-def settings_of(plan: Plan, what: str) -> list[dict[str, Setting]]:
+def settings_of(plan: Plan) -> list[dict[str, Setting]]:
     """Return, for each network, batch size and precision, the setting of every contender."""
     return [
         {
-            name: Setting(what, name, net, size, precision, plan.data[net], num_samples=plan.num_samples)
+            name: Setting(plan.what, name, net, size, precision, plan.data[net], num_samples=plan.num_samples)
             for name in plan.contenders
         }
         for net in plan.nets
@@ -50,7 +48,7 @@ def settings_of(plan: Plan, what: str) -> list[dict[str, Setting]]:
 
 def measure(plan: Plan) -> list[Row]:
     """Return a row for each setting of training or of a likelihood; one with `skipped` could not be measured."""
-    return [row for settings in settings_of(plan, plan.what) for row in _side_by_side(settings, plan)]
+    return [row for settings in settings_of(plan) for row in _side_by_side(settings, plan)]
 
 
 def case(setting: Setting) -> Row:
@@ -65,9 +63,8 @@ def case(setting: Setting) -> Row:
 
 def _side_by_side(settings: Mapping[str, Setting], plan: Plan) -> list[Row]:
     any_setting = next(iter(settings.values()))
-    side = _QUICK_SIDE if plan.quick else _SIDE
     peaks = {
-        f"peak of {name}": Setting("matmul", name, batch_size=side, precision=any_setting.precision)
+        f"peak of {name}": Setting("matmul", name, batch_size=plan.peak_side, precision=any_setting.precision)
         for name in sorted({library(contender) for contender in settings})
     }
     plan.say(f"{any_setting.net}, batch {any_setting.batch_size}, {any_setting.precision}")
@@ -85,7 +82,7 @@ def _side_by_side(settings: Mapping[str, Setting], plan: Plan) -> list[Row]:
             _guarded(name, runners, skipped, lambda runner: runner.end())
     for name, reason in skipped.items():
         plan.say(f"  {name}: not measured: {reason}")
-    rates = {name: runners[name].rates(2 * side**3) for name in peaks if name in runners}
+    rates = {name: runners[name].rates(2 * plan.peak_side**3) for name in peaks if name in runners}
     return [
         case(setting) | ({"skipped": skipped[name]} if name in skipped else _figures(name, runners, rates, plan))
         for name, setting in settings.items()
@@ -103,14 +100,18 @@ class _Runner:
             self.seconds_to_first_step = self.process.age
             again = min(self.process.run(1)["seconds"] for _ in range(2))
             self.compile_seconds = max(0.0, first - again)
-            self.count = plan.num_images
-            if setting.what != "likelihood":
-                self.count = 3
-                for _ in range(2):
-                    self.count = max(1, round(self.count * plan.seconds / self.process.run(self.count)["seconds"]))
+            self.count = plan.num_images if setting.what == "likelihood" else self._suitable_count(plan.seconds)
+            self.process.run(self.count)  # nothing is to be compiled in a timing
         except Failed:
             self.process.kill()
             raise
+
+    def _suitable_count(self, seconds: float) -> int:
+        """Return how much to do in so many seconds."""
+        count = 3
+        for _ in range(2):
+            count = max(1, round(count * seconds / self.process.run(count)["seconds"]))
+        return count
 
     def time(self) -> None:
         """Take one timing."""
@@ -149,12 +150,13 @@ def _figures(name: str, runners: Mapping[str, _Runner], peaks: Mapping[str, list
         "steps" if training else "num_images": runner.count,
         "gflops": rate * flops / 1e9,
         "compile_seconds": runner.compile_seconds,
-        "seconds_to_first_step": runner.seconds_to_first_step,
         "other_cores": statistics.median(timing["other_cores"] for timing in runner.timings),
         "loss_nats": runner.timings[-1]["loss"],
         "device": runner.process.device,
         **runner.memory,
     }
+    if training:
+        found["seconds_to_first_step"] = runner.seconds_to_first_step
     if peak := peaks.get(f"peak of {library(name)}"):
         found["peak_gflops"] = statistics.median(peak) / 1e9
         found["fraction_of_peak"] = found["gflops"] / found["peak_gflops"]

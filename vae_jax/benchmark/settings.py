@@ -41,17 +41,19 @@ NETS = {
     "small_mlp": Net("mlp", (28, 28, 1), (128,), 20),
 }
 
-# By what is measured: the function of a module of this package that makes a contender ready, run(n) -> figures.
+_TRAINERS = {
+    "ours": "ours.train",
+    "flax": "flax_example.train",
+    "torch": "torch_loops.eager",
+    "torch_fused": "torch_loops.fused",
+    "torch_dataloader": "torch_loops.dataloader",
+    "torch_compile": "torch_loops.compiled",
+    "pythae": "pythae_trainer.train",
+}
+# By what is measured: the function of a module of this package that makes a contender ready.
 CONTENDERS: Mapping[str, Mapping[str, str]] = {
-    "train": {
-        "ours": "ours.train",
-        "flax": "flax_example.train",
-        "torch": "torch_loops.eager",
-        "torch_fused": "torch_loops.fused",
-        "torch_dataloader": "torch_loops.dataloader",
-        "torch_compile": "torch_loops.compiled",
-        "pythae": "pythae_trainer.train",
-    },
+    "train": _TRAINERS,
+    "startup": _TRAINERS,
     "likelihood": {
         "ours": "ours.likelihood",
         "torch": "torch_likelihood.likelihood",

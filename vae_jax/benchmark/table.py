@@ -66,8 +66,8 @@ def _machine(machine: Mapping[str, Any]) -> list[str]:
     load = ", ".join(f"{value:.2f}" for value in machine["load_before"] or [])
     environment = " ".join(f"{name}={value}" for name, value in machine["environment"].items())
     return [
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
-        f"{', '.join(machine['gpus']) or 'no GPU'}; {machine['os']}",
+        f"- Machine: {machine['cpu']}, {machine['cores_allowed']} of {machine['cores']} cores, "
+        f"{machine['memory_gb']} GB, {', '.join(machine['gpus']) or 'no GPU'}; {machine['os']}",
         f"- Load before the start (1, 5, 15 min): {load or 'unknown'}; {machine['started_utc']}",
         f"- Python {machine['python']}, {versions}; commit {machine['commit']}",
         f"- Command: `{' '.join(machine['command'])}`; environment: {environment or 'nothing of note'}",

@@ -25,7 +25,7 @@ def measure_startup(plan: Plan) -> list[Row]:
         cached, memory = _first_step(setting, cache)
         return {"cold_seconds": cold, "cached_seconds": cached, **memory}
 
-    return [row for settings in settings_of(plan, "train") for row in _in_rounds(settings, once, plan)]
+    return [row for settings in settings_of(plan) for row in _in_rounds(settings, once, plan)]
 
 
 def measure_members(plan: Plan) -> list[Row]:
@@ -44,7 +44,7 @@ def measure_members(plan: Plan) -> list[Row]:
         ]
         return _one_by_one(settings, cache, per_epoch, plan.epochs)
 
-    rows = [row for settings in settings_of(plan, "members") for row in _in_rounds(settings, once, plan)]
+    rows = [row for settings in settings_of(plan) for row in _in_rounds(settings, once, plan)]
     by_name = {row["contender"]: row for row in rows if "skipped" not in row}
     for row in by_name.values():
         if "ours_members" in by_name:
@@ -54,9 +54,7 @@ def measure_members(plan: Plan) -> list[Row]:
     return rows
 
 
-def _in_rounds(
-    settings: Mapping[str, Setting], once: Callable[[Setting, pathlib.Path], Row], plan: Plan
-) -> list[Row]:
+def _in_rounds(settings: Mapping[str, Setting], once: Callable[[Setting, pathlib.Path], Row], plan: Plan) -> list[Row]:
     """Return a row for each contender, the medians of what `once` gives in each round, cold; and all of its values."""
     found: dict[str, list[Row]] = {name: [] for name in settings}
     skipped: dict[str, str] = {}
@@ -68,13 +66,18 @@ def _in_rounds(
                 except Failed as error:
                     skipped[name] = str(error)
             plan.say(f"  round {number + 1}, {name}: {skipped.get(name) or found[name][-1]}")
-    rows = []
-    for name, setting in settings.items():
-        measured = [name_ for name_ in (found[name][0] if found[name] else {}) if found[name][0][name_] is not None]
-        figures = {key: statistics.median(row[key] for row in found[name]) for key in measured}
-        figures |= {f"{key}_by_round": [row[key] for row in found[name]] for key in measured}
-        rows.append(case(setting) | ({"skipped": skipped[name]} if name in skipped else figures))
-    return rows
+    return [
+        case(setting) | ({"skipped": skipped[name]} if name in skipped else _medians(found[name]))
+        for name, setting in settings.items()
+    ]
+
+
+def _medians(rounds: list[Row]) -> Row:
+    """Return the median of every figure, and its values by round."""
+    known = [name for name, value in rounds[0].items() if value is not None]
+    values = {name: [row[name] for row in rounds] for name in known}
+    medians = {name: statistics.median(of) for name, of in values.items()}
+    return medians | {f"{name}_by_round": of for name, of in values.items()}
 
 
 def _first_step(setting: Setting, cache: pathlib.Path) -> tuple[float, Row]:

@@ -1,0 +1,106 @@
+"""The benchmark runs, counts operations rightly and says what it could not measure. No speed is asserted."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax.benchmark import flax_example, settings
+from vae_jax.benchmark.data import write_data
+from vae_jax.benchmark.machine import describe
+from vae_jax.benchmark.process import Failed, Process
+from vae_jax.benchmark.settings import NETS, Setting, choose, likelihood_flops, train_flops
+from vae_jax.benchmark.table import markdown
+from vae_jax.errors import ConfigError
+
+
+def script(root, *flags):
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, str(root / "scripts" / "benchmark.py"), *map(str, flags)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+
+
+def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(root, tmp_path):
+    out = tmp_path / "b.json"
+    done = script(root, "--quick", "--only=ours", f"--out={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    result, table = json.loads(out.read_text()), out.with_suffix(".md").read_text()
+    (row,) = result["rows"]
+    assert (row["contender"], row["net"], row["batch_size"], row["precision"]) == ("ours", "mlp", 128, "fp32")
+    assert row["images_per_second"] > 0 and row["ours_over_this"] == 1 and 0 < row["loss_nats"] < 784
+    assert row["seconds_to_first_step"] > row["compile_seconds"] > 0 and row["peak_rss_mb"] > 50
+    assert len(row["images_per_second_by_round"]) == result["plan"]["rounds"] == 1
+    assert {"cpu", "cores", "memory_gb", "load_before", "versions"} <= result["machine"].keys()
+    assert table in done.stdout and "| mlp | 128 | fp32 | ours |" in table
+
+
+def test_a_contender_that_cannot_take_part_says_why(tmp_path):
+    with pytest.raises(Failed, match=r"the process ended with code 1: .*train\.npy"):
+        Process(Setting("train", "flax", data=str(tmp_path)), tmp_path)
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "pythae") else name)
+    names, missing = choose("train", None)
+    assert names == ["ours", "flax"] and missing.keys() == set(settings.CONTENDERS["train"]) - set(names)
+    assert "torch is not installed: pip install" in missing["torch_compile"]
+    with pytest.raises(ConfigError, match="torch is not installed"):
+        choose("train", "ours,torch")
+    with pytest.raises(ConfigError, match="did you mean"):
+        choose("train", "torch_compiled")
+
+
+@pytest.mark.parametrize("flag", ["--only=none", "--nets=none", "--batch_sizes=1e3", "--precisions=fp8", "--rounds=0"])
+def test_mistakes_are_one_line_and_2(root, flag):
+    done = script(root, "--quick", flag)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {flag}") and done.stderr.count("\n") == 1
+
+
+def test_the_table_leaves_out_what_nobody_has_and_lists_what_failed():
+    case = {"net": "mlp", "batch_size": 128, "precision": "fp32"}
+    rows = [
+        {**case, "contender": "ours", "images_per_second": 1234.5, "steps": 7, "fraction_of_peak": 0.25},
+        {**case, "contender": "torch", "images_per_second": 617.25, "steps": 9, "ours_over_this": 2.0},
+        {"contender": "pythae", "skipped": "pythae is not installed"},
+    ]
+    plan = {"rounds": 5}
+    table = markdown({"what": "train", "machine": describe(), "plan": plan, "data": {"mlp": "noise"}, "rows": rows})
+    assert "| network | batch | precision |  | images/s | ours / this | of its library's peak |\n" in table
+    assert "| mlp | 128 | fp32 | torch | 617 | 2.00 |  |\n" in table
+    assert "Medians of 5 rounds, in each 7 to 9 steps" in table
+    assert table.endswith("- pythae: pythae is not installed\n")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_operations_are_those_that_xla_counts(name):
+    """XLA counts elementwise work too, and passes over products with padding."""
+    net = flax_example.Vae(NETS[name], jnp.float32)
+    x, noise = jnp.zeros((2, *NETS[name].shape)), jnp.zeros((2, NETS[name].latent))
+    params = jax.eval_shape(net.init, jax.random.key(0), x, noise)
+    forward = jax.jit(net.apply).lower(params, x, noise).cost_analysis()["flops"] / 2
+    assert forward == pytest.approx(likelihood_flops(NETS[name], 1), rel=0.12)
+
+
+def test_operations_of_the_first_network_by_hand():
+    encoder, decoder = 784 * 500 + 500 * 40, 20 * 500 + 500 * 784
+    assert train_flops(NETS["mlp"]) == 2 * (3 * (encoder + decoder) - 784 * 500)
+    assert likelihood_flops(NETS["mlp"], 5000) == 2 * (encoder + 5000 * decoder)
+
+
+def test_data_are_zeros_and_ones_and_repeat(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        write_data(tmp_path / name, (32, 32, 3), quick=True)
+    files = sorted(pathlib.Path(tmp_path / "a").iterdir())
+    assert [file.name for file in files] == ["test.npy", "train.npy", "validation.npy"]
+    for file in files:
+        images = np.load(file)
+        assert images.shape[1:] == (32, 32, 3) and images.dtype == np.uint8 and set(np.unique(images)) == {0, 1}
+        np.testing.assert_array_equal(images, np.load(tmp_path / "b" / file.name))
