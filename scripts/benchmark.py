@@ -32,44 +32,47 @@ def main(argv):
     args = _parse(argv)
     names, missing = choose(args.what, args.only)
     out = cli.output_file(args.out or cli.path(f"benchmark-{args.what}.json"), ".json")
-    from vae_jax.benchmark.data import write_data
     from vae_jax.benchmark.machine import describe
-    from vae_jax.benchmark.rounds import Plan, measure
     from vae_jax.benchmark.table import markdown
-    from vae_jax.benchmark.whole_runs import measure_members, measure_startup
     from vae_jax.reporting.progress import say
     from vae_jax.training.folder import write_json
 
     machine = describe()
-    with tempfile.TemporaryDirectory(prefix="vae_jax-benchmark-") as folder:
-        data, kinds = {}, {}
-        for net in args.nets:
-            (where := pathlib.Path(folder, net)).mkdir()
-            data[net], kinds[net] = str(where), write_data(where, NETS[net].shape, args.data_dir, args.quick)
-        plan = Plan(
-            args.what,
-            names,
-            args.nets,
-            args.batch_sizes,
-            args.precisions,
-            args.rounds,
-            seconds=0.1 if args.quick else args.seconds,
-            num_images=args.num_images,
-            num_samples=100 if args.quick else 5000,
-            num_members=args.num_members,
-            epochs=3,
-            peak_side=_PEAK_SIDES["quick" if args.quick else "gpu" if machine["gpus"] else "cpu"],
-            data=data,
-            say=say,
-        )
-        rows = {"members": measure_members, "startup": measure_startup}.get(args.what, measure)(plan)
-    rows += [{"contender": name, "skipped": reason} for name, reason in missing.items()]
-    recorded = {k: v for k, v in plan._asdict().items() if k not in ("data", "say")}
-    result = {"what": args.what, "machine": machine, "plan": recorded, "data": kinds, "rows": rows}
+    result = {"what": args.what, "machine": machine, **_measure(args, names, bool(machine["gpus"]), say)}
+    result["rows"] += [{"contender": name, "skipped": reason} for name, reason in missing.items()]
     write_json(out, result)
-    out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
-    say(markdown(result))
+    table = markdown(result)
+    out.with_suffix(".md").write_text(table, encoding="utf-8")
+    say(table)
     say(f"written to {out} and {out.with_suffix('.md')}")
+
+
+def _measure(args, names, on_gpu, say):
+    """Return what was planned, what the data were, and the rows of the table."""
+    from vae_jax.benchmark.data import write_data
+    from vae_jax.benchmark.rounds import Plan, measure
+    from vae_jax.benchmark.whole_runs import measure_members, measure_startup
+
+    plan = Plan(
+        args.what,
+        names,
+        args.nets,
+        args.batch_sizes,
+        args.precisions,
+        args.rounds,
+        seconds=0.1 if args.quick else args.seconds,
+        num_images=args.num_images,
+        num_samples=100 if args.quick else 5000,
+        num_members=args.num_members,
+        epochs=3,
+        peak_side=_PEAK_SIDES["quick" if args.quick else "gpu" if on_gpu else "cpu"],
+    )
+    with tempfile.TemporaryDirectory(prefix="vae_jax-benchmark-") as folder:
+        folders = {net: pathlib.Path(folder, net) for net in args.nets}
+        kinds = {n: write_data(where, NETS[n].shape, args.data_dir, args.quick) for n, where in folders.items()}
+        measurement = {"members": measure_members, "startup": measure_startup}.get(args.what, measure)
+        rows = measurement(plan, folders, say)
+    return {"plan": plan._asdict(), "data": kinds, "rows": rows}
 
 
 def _parse(argv):

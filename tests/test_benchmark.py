@@ -96,7 +96,6 @@ def test_operations_of_the_first_network_by_hand():
 
 def test_data_are_zeros_and_ones_and_repeat(tmp_path):
     for name in "ab":
-        (tmp_path / name).mkdir()
         write_data(tmp_path / name, (32, 32, 3), quick=True)
     files = sorted(pathlib.Path(tmp_path / "a").iterdir())
     assert [file.name for file in files] == ["test.npy", "train.npy", "validation.npy"]

@@ -20,7 +20,7 @@ def write_data(
     """Write train.npy, validation.npy and test.npy, [N,H,W,C] uint8 of 0 and 1, and return what they are in a sentence.
 
     Args:
-        folder: an empty one.
+        folder: a new one.
         shape: H, W, C.
         data_dir: where MNIST's files are, for 28x28x1; without, and for other shapes, the pictures are synthetic.
         quick: only a few.
@@ -38,6 +38,7 @@ def write_data(
         kind = "synthetic: pixels of 0 and 1 by ten patterns of probabilities"
     if quick:
         pictures = {name: images[: _QUICK_SIZES[name]] for name, images in pictures.items()}
+    folder.mkdir()
     for name, images in pictures.items():
         np.save(folder / f"{name}.npy", images)
     return f"{len(pictures['train'])} of {'x'.join(map(str, shape))}, {kind}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -57,11 +58,9 @@ class Process:
         Raises:
             Failed: it cannot.
         """
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and `_answer` tells why
             self._process.stdin.write(f"{count}\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; `_answer` tells why
         return self._answer()
 
     def close(self) -> dict[str, Any]:
@@ -80,6 +79,8 @@ class Process:
         """End the process at once, if it has not ended."""
         self._process.kill()
         self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
         self._errors.close()
 

@@ -12,6 +12,8 @@ from vae_jax.benchmark.process import Failed, Process
 from vae_jax.benchmark.settings import NETS, Setting, library, likelihood_flops, train_flops
 
 Row = dict[str, Any]
+Folders = Mapping[str, pathlib.Path]  # of the data, by network
+Say = Callable[[str], None]
 
 
 class Plan(NamedTuple):
@@ -29,15 +31,13 @@ class Plan(NamedTuple):
     num_members: int
     epochs: int  # of the members, 2 or more
     peak_side: int  # of the matrices whose product gives the peak
-    data: Mapping[str, str]  # folder by net
-    say: Callable[[str], None]
 
 
-def settings_of(plan: Plan) -> list[dict[str, Setting]]:
+def settings_of(plan: Plan, folders: Folders) -> list[dict[str, Setting]]:
     """Return, for each network, batch size and precision, the setting of every contender."""
     return [
         {
-            name: Setting(plan.what, name, net, size, precision, plan.data[net], num_samples=plan.num_samples)
+            name: Setting(plan.what, name, net, size, precision, str(folders[net]), num_samples=plan.num_samples)
             for name in plan.contenders
         }
         for net in plan.nets
@@ -46,9 +46,9 @@ def settings_of(plan: Plan) -> list[dict[str, Setting]]:
     ]
 
 
-def measure(plan: Plan) -> list[Row]:
+def measure(plan: Plan, folders: Folders, say: Say) -> list[Row]:
     """Return a row for each setting of training or of a likelihood; one with `skipped` could not be measured."""
-    return [row for settings in settings_of(plan) for row in _side_by_side(settings, plan)]
+    return [row for settings in settings_of(plan, folders) for row in _side_by_side(settings, plan, say)]
 
 
 def case(setting: Setting) -> Row:
@@ -61,13 +61,13 @@ def case(setting: Setting) -> Row:
     }
 
 
-def _side_by_side(settings: Mapping[str, Setting], plan: Plan) -> list[Row]:
+def _side_by_side(settings: Mapping[str, Setting], plan: Plan, say: Say) -> list[Row]:
     any_setting = next(iter(settings.values()))
     peaks = {
         f"peak of {name}": Setting("matmul", name, batch_size=plan.peak_side, precision=any_setting.precision)
         for name in sorted({library(contender) for contender in settings})
     }
-    plan.say(f"{any_setting.net}, batch {any_setting.batch_size}, {any_setting.precision}")
+    say(f"{any_setting.net}, batch {any_setting.batch_size}, {any_setting.precision}")
     with tempfile.TemporaryDirectory() as cache:
         runners, skipped = {}, {}
         for name, setting in {**settings, **peaks}.items():
@@ -81,10 +81,13 @@ def _side_by_side(settings: Mapping[str, Setting], plan: Plan) -> list[Row]:
         for name in list(runners):
             _guarded(name, runners, skipped, lambda runner: runner.end())
     for name, reason in skipped.items():
-        plan.say(f"  {name}: not measured: {reason}")
+        say(f"  {name}: not measured: {reason}")
     rates = {name: runners[name].rates(2 * plan.peak_side**3) for name in peaks if name in runners}
+    figures = {name: _figures(name, runners, rates, plan) for name in settings if name in runners}
+    for name, row in figures.items():
+        say(f"  {name}: {row['images_per_second']:,.1f} images/s")
     return [
-        case(setting) | ({"skipped": skipped[name]} if name in skipped else _figures(name, runners, rates, plan))
+        case(setting) | (figures[name] if name in figures else {"skipped": skipped[name]})
         for name, setting in settings.items()
     ]
 
@@ -163,5 +166,4 @@ def _figures(name: str, runners: Mapping[str, _Runner], peaks: Mapping[str, list
     if "ours" in runners:
         ours = runners["ours"].rates(per_count)
         found["ours_over_this"] = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
-    plan.say(f"  {name}: {rate:,.1f} images/s")
     return found

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from vae_jax.benchmark.process import Failed, Process
-from vae_jax.benchmark.rounds import Plan, Row, case, settings_of
+from vae_jax.benchmark.rounds import Folders, Plan, Row, Say, case, settings_of
 from vae_jax.benchmark.settings import Setting, member_rates
 
 
-def measure_startup(plan: Plan) -> list[Row]:
+def measure_startup(plan: Plan, folders: Folders, say: Say) -> list[Row]:
     """Return a row for each setting: seconds from the start of a process to the end of its first training step.
 
     Cold is with an empty folder for compiled programs, cached with that which the process before left.
@@ -25,10 +25,10 @@ def measure_startup(plan: Plan) -> list[Row]:
         cached, memory = _first_step(setting, cache)
         return {"cold_seconds": cold, "cached_seconds": cached, **memory}
 
-    return [row for settings in settings_of(plan) for row in _in_rounds(settings, once, plan)]
+    return [row for settings in settings_of(plan, folders) for row in _in_rounds(settings, once, plan.rounds, say)]
 
 
-def measure_members(plan: Plan) -> list[Row]:
+def measure_members(plan: Plan, folders: Folders, say: Say) -> list[Row]:
     """Return a row for each way to train all members: in one process, or in one for each, one after another.
 
     seconds are those of all processes, start and compilation counted; images_per_second is that of all members of a
@@ -44,7 +44,12 @@ def measure_members(plan: Plan) -> list[Row]:
         ]
         return _one_by_one(settings, cache, per_epoch, plan.epochs)
 
-    rows = [row for settings in settings_of(plan) for row in _in_rounds(settings, once, plan)]
+    rows = [_in_rounds(settings, once, plan.rounds, say) for settings in settings_of(plan, folders)]
+    return [row for group in rows for row in _compared(group)]
+
+
+def _compared(rows: list[Row]) -> list[Row]:
+    """Return the rows of all ways to train some members, with how they stand to each other."""
     by_name = {row["contender"]: row for row in rows if "skipped" not in row}
     for row in by_name.values():
         if "ours_members" in by_name:
@@ -54,18 +59,20 @@ def measure_members(plan: Plan) -> list[Row]:
     return rows
 
 
-def _in_rounds(settings: Mapping[str, Setting], once: Callable[[Setting, pathlib.Path], Row], plan: Plan) -> list[Row]:
+def _in_rounds(
+    settings: Mapping[str, Setting], once: Callable[[Setting, pathlib.Path], Row], rounds: int, say: Say
+) -> list[Row]:
     """Return a row for each contender, the medians of what `once` gives in each round, cold; and all of its values."""
     found: dict[str, list[Row]] = {name: [] for name in settings}
     skipped: dict[str, str] = {}
-    for number in range(plan.rounds):
+    for number in range(rounds):
         for name in [name for name in settings if name not in skipped]:
             with tempfile.TemporaryDirectory() as cache:
                 try:
                     found[name].append(once(settings[name], pathlib.Path(cache)))
                 except Failed as error:
                     skipped[name] = str(error)
-            plan.say(f"  round {number + 1}, {name}: {skipped.get(name) or found[name][-1]}")
+            say(f"  round {number + 1}, {name}: {skipped.get(name) or found[name][-1]}")
     return [
         case(setting) | ({"skipped": skipped[name]} if name in skipped else _medians(found[name]))
         for name, setting in settings.items()
