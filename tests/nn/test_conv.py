@@ -1,4 +1,6 @@
-"""Convolution as a matmul equals lax.conv, forward and backward; the transpose is its adjoint at any size."""
+"""The forms of a convolution equal lax.conv and its derivatives, of any order and mapped."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -6,35 +8,108 @@ import numpy as np
 import pytest
 
 from vae_jax.nn import conv as module
+from vae_jax.nn import conv_cpu
 from vae_jax.nn.conv import conv, conv_transpose, output_size
+from vae_jax.nn.conv_cpu import Geometry
 
-CASES = [((28, 28), 4, 2), ((28, 20), 3, 2), ((7, 5), 5, 3), ((8, 8), 3, 1), ((1, 3), 4, 2), ((9, 9), 2, 2)]
-
-
-def arrays(shape, kernel):
-    keys = jax.random.split(jax.random.key(0))
-    return jax.random.normal(keys[0], (2, *shape, 3)), jax.random.normal(keys[1], (kernel, kernel, 3, 4))
-
-
-@pytest.mark.parametrize("shape, kernel, stride", CASES)
-def test_matmul_form_equals_lax_conv_forward_and_backward(shape, kernel, stride):
-    def lax_conv(x, w):
-        return jax.lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=module._DIMENSIONS)
-
-    x, w = arrays(shape, kernel)
-    ours, pull = jax.vjp(lambda x, w: module._conv_matmul(x, w, stride), x, w)
-    theirs, pull_theirs = jax.vjp(lax_conv, x, w)
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    for a, b in zip(pull(theirs), pull_theirs(theirs), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+# Shape, side of the kernel, stride, channels in and out.
+CASES = [
+    ((28, 28), 4, 2, 1, 4),
+    ((28, 20), 3, 2, 5, 4),
+    ((7, 5), 5, 3, 3, 2),
+    ((8, 8), 3, 1, 3, 4),
+    ((1, 3), 4, 2, 9, 4),
+    ((9, 9), 2, 2, 2, 4),
+    ((8, 7), 1, 2, 5, 3),
+    ((9, 10), 2, 3, 2, 3),
+]
+case = pytest.mark.parametrize("shape, size, stride, inputs, outputs", CASES)
 
 
-@pytest.mark.parametrize("shape, kernel, stride", CASES)
-def test_transpose_is_the_adjoint_and_returns_the_size_asked_for(shape, kernel, stride):
-    x, w = arrays(shape, kernel)
-    small = conv(x, w, stride)
-    assert small.shape[1:3] == tuple(output_size(n, stride) for n in shape)
-    y = jax.random.normal(jax.random.key(3), small.shape)
-    back = conv_transpose(y, w, stride, shape)
-    assert back.shape == x.shape
-    np.testing.assert_allclose(jnp.vdot(small, y), jnp.vdot(x, back), rtol=1e-3)
+def arrays(shape, size, stride, inputs, outputs):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *shape, inputs))
+    kernel = jax.random.normal(keys[1], (size, size, inputs, outputs))
+    y = jax.random.normal(keys[2], (2, *(output_size(n, stride) for n in shape), outputs))
+    return x, kernel, y, Geometry(shape, size, stride)
+
+
+def close(a, b):
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max() + 1))
+
+
+@case
+def test_cpu_forms_equal_those_of_lax(shape, size, stride, inputs, outputs):
+    x, kernel, y, at = arrays(shape, size, stride, inputs, outputs)
+    close(conv_cpu.forward(x, kernel, at), module._lax_forward(x, kernel, at))
+    close(conv_cpu.to_input(y, kernel, at), module._lax_to_input(y, kernel, at))
+    close(conv_cpu.to_kernel(x, y, at), module._lax_to_kernel(x, y, at))
+
+
+@case
+def test_transpose_is_the_adjoint_and_returns_the_size_asked_for(shape, size, stride, inputs, outputs):
+    x, kernel, y, _ = arrays(shape, size, stride, inputs, outputs)
+    small, back = conv(x, kernel, stride), conv_transpose(y, kernel, stride, shape)
+    assert small.shape == y.shape and back.shape == x.shape
+    np.testing.assert_allclose(jnp.vdot(small, y), jnp.vdot(x, back), rtol=1e-3, atol=1e-3)
+
+
+def both(function):
+    """Return function(conv, conv_transpose) with ours and with those of lax."""
+
+    def lax_conv(x, kernel, stride):
+        return module._lax_forward(x, kernel, Geometry(x.shape[1:3], len(kernel), stride))
+
+    def lax_transpose(y, kernel, stride, shape):
+        return module._lax_to_input(y, kernel, Geometry(shape, len(kernel), stride))
+
+    return function(conv, conv_transpose), function(lax_conv, lax_transpose)
+
+
+def test_derivatives_of_all_orders_and_modes():
+    x, kernel, _, at = arrays((7, 6), 3, 2, 5, 4)
+
+    def value(conv, back):
+        def energy(x, kernel):
+            return jnp.sum(jnp.tanh(back(jnp.sin(conv(x, kernel, 2)), kernel, 2, at.shape)) ** 2)
+
+        def penalised(x, kernel):
+            slopes = jax.grad(energy, argnums=(0, 1))(x, kernel)
+            forwards = jax.jvp(lambda x: energy(x, kernel), (x,), (jnp.ones_like(x),))[1]
+            return sum(jnp.sum(s**2) for s in slopes) + forwards
+
+        return jax.tree.leaves(jax.jit(jax.grad(penalised, argnums=(0, 1)))(0.1 * x, 0.1 * kernel))
+
+    for ours, theirs in zip(*both(value), strict=True):
+        close(ours, theirs)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+def test_mapped_over_members_once_and_twice(axes):
+    x, kernel, y, at = arrays((7, 6), 3, 2, 5, 4)
+    xs, kernels, ys = (jnp.stack([v, 2 * v, v + 1]) for v in (x, kernel, y))
+    take = [(xs, kernels) if axes == (0, 0) else (xs, kernel) if axes[0] == 0 else (x, kernels)][0]
+    take_back = [(ys, kernels) if axes == (0, 0) else (ys, kernel) if axes[0] == 0 else (y, kernels)][0]
+
+    def value(conv, back):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(conv(x, kernel, 2)))
+
+        mapped = jax.vmap(jax.grad(loss, argnums=(0, 1)), axes)
+        twice = jax.vmap(jax.vmap(functools.partial(conv, stride=2), axes), (None, 0))
+        apart = (take[0], jnp.stack([take[1], -take[1]]))
+        backwards = jax.vmap(functools.partial(back, stride=2, shape=at.shape), axes)(*take_back)
+        outside = jax.grad(lambda k: jax.vmap(loss, axes)(take[0], k).sum())(take[1])
+        return [*mapped(*take), twice(*apart), backwards, outside]
+
+    for ours, theirs in zip(*both(value), strict=True):
+        close(ours, theirs)
+
+
+def test_short_operands_give_float32():
+    x, kernel, _, at = arrays((7, 6), 3, 2, 5, 4)
+    short = [v.astype(jnp.bfloat16) for v in (x, kernel)]
+    found = jax.jit(lambda x, k: module._FORWARD.bind(x, k, geometry=at, mapped=False))(*short)
+    assert found.dtype == jnp.float32
+    close(found, module._lax_forward(*(v.astype(jnp.float32) for v in short), at))
