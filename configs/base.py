@@ -166,6 +166,7 @@ def get_config() -> ConfigDict:
     config.train.select = "best"  # parameters that are tested and sampled from: best on validation, or last
     config.train.clip_norm = unset(float)  # largest global gradient norm
     config.train.ema_decay = unset(float)  # evaluate an exponential moving average of the parameters
+    config.train.precision = unset(str)  # of the products in a step: fp32, or bf16 with float32 sums; unset for fp32
 
     config.checkpoint = ConfigDict()
     config.checkpoint.keep = 2
@@ -174,6 +175,7 @@ def get_config() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.batch_size = 500
     config.evaluate.num_importance_samples = 100  # k of the test -log p(x) at the end of a run
+    config.evaluate.precision = unset(str)  # of the products in validation and test: fp32 or bf16
     return config
 
 

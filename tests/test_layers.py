@@ -23,6 +23,7 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     },
     "data": {"types", "errors", "build", "streams", "data"},
     "streams": set(),
+    "precision": set(),
 }
 _WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark"}  # what stands above the layers
 NEVER = {

@@ -18,7 +18,7 @@ from typing import Any
 import ml_collections
 
 from vae_jax import build
-from vae_jax.config_rules import SOURCE_FIELDS, check_fields, check_values, flatten
+from vae_jax.config_rules import NEWER, SOURCE_FIELDS, check_fields, check_values, flatten
 from vae_jax.errors import ConfigError
 
 # Where a config names a component: its path, and the home in which the name is looked up.
@@ -86,6 +86,10 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
     tree["hypers"] = {k: v for k, v in tree["hypers"].items() if v is not None}
     _check_hypers(tree)
     check_values(tree)
+    for path in NEWER:
+        parent, field = _parent(tree, path)
+        if parent.get(field) is None:
+            parent.pop(field, None)
     return ml_collections.FrozenConfigDict(tree)
 
 

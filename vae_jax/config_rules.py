@@ -74,10 +74,12 @@ _FIXED: dict[str, Rule] = {
     "train.select": _one_of("best", "last"),
     "train.clip_norm": _POSITIVE,
     "train.ema_decay": _FRACTION,
+    "train.precision": _one_of("fp32", "bf16"),
     "checkpoint.keep": _COUNT,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "evaluate.batch_size": _COUNT,
     "evaluate.num_importance_samples": _COUNT,
+    "evaluate.precision": _one_of("fp32", "bf16"),
 }
 # The fields that some sources of data take, and others do not.
 _OF_SOURCES: dict[str, Rule] = {
@@ -92,8 +94,9 @@ _OF_SOURCES: dict[str, Rule] = {
 }
 SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
 _FIXED |= _OF_SOURCES
+NEWER = ("train.precision", "evaluate.precision")  # left out where unset: older configs keep their fingerprint
 _OPTIONAL = (
-    "data.pairs",
+    *("data.pairs", *NEWER),
     *(f"train.{field}" for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay")),
     *_OF_SOURCES,
 )

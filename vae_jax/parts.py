@@ -48,7 +48,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     hypers = make_hypers(config["hypers"], per_epoch)
     feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
     init = jax.jit(functools.partial(init_state, model, optimizer), out_shardings=placement.everywhere)
-    evaluate = make_evaluate(model, feeds["validation"])
+    evaluate = make_evaluate(model, feeds["validation"], config["evaluate"].get("precision", "fp32"))
 
     def validate(params, stats, hypers):
         size = min(config["evaluate"]["batch_size"], feeds["validation"].size)
@@ -61,7 +61,8 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
     _trace(model, feeds["train"], abstract["state"])
-    chunk, close = _make_chunk(config, feeds["train"], dataset, make_step(model, optimizer), placement)
+    step = make_step(model, optimizer, config["train"].get("precision", "fp32"))
+    chunk, close = _make_chunk(config, feeds["train"], dataset, step, placement)
     program = Program(chunk, validate, per_epoch, close, model.alarm)
     if model.refit:
         refit_at = math.ceil(hypers["pretrain_steps"])

@@ -16,6 +16,7 @@ from vae_jax.errors import ConfigError, DataError
 from vae_jax.evaluation.likelihood import neg_log_likelihood
 from vae_jax.evaluation.splits import batch_for, per_example
 from vae_jax.evaluation.summary import SEED, importance_batches
+from vae_jax.precision import with_products
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
 from vae_jax.training.folder import read_config, read_manifest
@@ -91,7 +92,7 @@ class Trained(NamedTuple):
         The noise of picture i is that of example i of a split, so test pictures in order give the figures of a run.
         """
         key, hypers = stream(SEED, "evaluate"), make_hypers(self.config["hypers"], 1)
-        return self.of_batches(_evaluate, self.model, self._rows(images, labels), key, hypers)
+        return self.of_batches(_evaluate, (self.model, self._precision), self._rows(images, labels), key, hypers)
 
     def neg_log_likelihood(
         self, images: np.ndarray, labels: np.ndarray | None = None, num_samples: int = 100
@@ -104,7 +105,7 @@ class Trained(NamedTuple):
         if self.model.log_weights is None:
             raise ConfigError(f"model.name={self.config['model']['name']} has no likelihood; train a vae")
         size, chunk = importance_batches(num_samples)
-        key, settings = stream(SEED, "importance samples"), (self.model, num_samples, chunk)
+        key, settings = stream(SEED, "importance samples"), (self.model, self._precision, num_samples, chunk)
         return self.of_batches(_neg_log_likelihood, settings, self._rows(images, labels), key, size=size)
 
     def of_batches(
@@ -134,6 +135,10 @@ class Trained(NamedTuple):
 
         found = per_example(rows, count, min(count, size or batch_for(count, self.spec.shape)))
         return found["value"] if found.keys() == {"value"} else found
+
+    @property
+    def _precision(self) -> str:
+        return self.config["evaluate"].get("precision", "fp32")
 
     def _labels(self, labels: np.ndarray | None, num: int) -> np.ndarray:
         if labels is None and self.conditional:
@@ -168,15 +173,22 @@ def _generate(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Arra
     return (model.generate or model.decode)(params, stats, batch["code"], batch["label"])
 
 
-def _evaluate(model: Model, params: Tree, stats: Tree, batch: Batch, key: jax.Array, hypers: Hypers) -> Tree:
-    return model.evaluate(params, stats, batch, key, hypers)
+def _evaluate(
+    static: tuple[Model, str], params: Tree, stats: Tree, batch: Batch, key: jax.Array, hypers: Hypers
+) -> Tree:
+    model, precision = static
+    return with_products(precision, model.evaluate)(params, stats, batch, key, hypers)
 
 
 def _neg_log_likelihood(
-    static: tuple[Model, int, int], params: Tree, stats: Tree, batch: Batch, key: jax.Array
+    static: tuple[Model, str, int, int], params: Tree, stats: Tree, batch: Batch, key: jax.Array
 ) -> jax.Array:
-    model, num_samples, chunk = static
-    return neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
+    model, precision, num_samples, chunk = static
+
+    def estimate(params: Tree, stats: Tree, batch: Batch, key: jax.Array) -> jax.Array:
+        return neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
+
+    return with_products(precision, estimate)(params, stats, batch, key)
 
 
 def make_model(config: Mapping[str, Any], spec: Spec) -> Model:

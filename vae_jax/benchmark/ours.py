@@ -11,11 +11,10 @@ import jax
 import numpy as np
 
 from vae_jax import config as configs
-from vae_jax.benchmark.settings import KERNEL, NETS, STRIDE, WARM_UP, Setting, Unavailable, member_rates
+from vae_jax.benchmark.settings import KERNEL, NETS, STRIDE, WARM_UP, Setting, member_rates
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import ConfigError
 from vae_jax.evaluation.summary import SEED
 from vae_jax.parts import Parts, put_together
 from vae_jax.run import use_compilation_cache
@@ -25,15 +24,10 @@ from vae_jax.training.members import Member, fit_members
 from vae_jax.types import TrainState
 
 _BASE = pathlib.Path(__file__).parents[2] / "configs" / "base.py"
-_PRECISION = "train.precision"  # the field that takes 'bf16'
 
 
 def make_config(setting: Setting, epochs: int = 1000) -> Any:
-    """Return the resolved config of a setting: configs/base.py, and what differs from it.
-
-    Raises:
-        Unavailable: bf16 is asked for, and no field of a config takes it.
-    """
+    """Return the resolved config of a setting: configs/base.py, and what differs from it."""
     net = NETS[setting.net]
     fields: dict[str, Any] = {
         "seed": setting.seed,
@@ -49,6 +43,8 @@ def make_config(setting: Setting, epochs: int = 1000) -> Any:
         "hypers.beta": 1.0,
         "hypers.kl_warmup_epochs": 0.0,
         "hypers.learning_rate": setting.learning_rate,
+        "train.precision": setting.precision,
+        "evaluate.precision": setting.precision,
         "train.batch_size": setting.batch_size,
         "train.epochs": epochs,
     }
@@ -57,12 +53,7 @@ def make_config(setting: Setting, epochs: int = 1000) -> Any:
         fields["model.encoder.stride"] = STRIDE
     if net.depth:
         fields["model.encoder.depth"] = net.depth
-    if setting.precision == "fp32":
-        return configs.load(str(_BASE), fields)
-    try:
-        return configs.load(str(_BASE), fields | {_PRECISION: setting.precision})
-    except ConfigError as error:
-        raise Unavailable(f"--config.{_PRECISION}={setting.precision}: {error}") from error
+    return configs.load(str(_BASE), fields)
 
 
 def train(setting: Setting) -> Callable[[int], dict[str, float]]:

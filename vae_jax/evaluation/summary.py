@@ -13,6 +13,7 @@ from vae_jax.data.feed import Feed
 from vae_jax.evaluation.baselines import Pca, independent_bernoulli, on_frequencies
 from vae_jax.evaluation.likelihood import active_units, neg_log_likelihood
 from vae_jax.evaluation.splits import batch_for, mean, per_example, standard_error
+from vae_jax.precision import with_products
 from vae_jax.streams import stream
 from vae_jax.types import Hypers, Model, Tree
 
@@ -20,11 +21,13 @@ SEED = 20140116  # noise of evaluation never depends on the noise of training
 _ROWS = 2000  # decoded at once: the activations of so many stay in a CPU's cache
 
 
-def make_evaluate(model: Model, feed: Feed) -> Callable[..., dict[str, jax.Array]]:
+def make_evaluate(model: Model, feed: Feed, precision: str = "fp32") -> Callable[..., dict[str, jax.Array]]:
     """Return the compiled (index [B], params, stats, hypers) -> metrics, every value [B]."""
-    return feed.compiled(
-        lambda batch, params, stats, hypers: model.evaluate(params, stats, batch, stream(SEED, "evaluate"), hypers)
-    )
+
+    def evaluate(batch, params, stats, hypers):
+        return model.evaluate(params, stats, batch, stream(SEED, "evaluate"), hypers)
+
+    return feed.compiled(with_products(precision, evaluate))
 
 
 def importance_batches(num_samples: int) -> tuple[int, int]:
@@ -33,15 +36,17 @@ def importance_batches(num_samples: int) -> tuple[int, int]:
     return images, max(1, _ROWS // images)
 
 
-def estimate_nll(model: Model, params: Tree, stats: Tree, feed: Feed, num_samples: int) -> dict[str, Any]:
+def estimate_nll(
+    model: Model, params: Tree, stats: Tree, feed: Feed, num_samples: int, precision: str = "fp32"
+) -> dict[str, Any]:
     """Return the mean -log p(x) of a split in nats with its standard error over the examples, and k."""
     images, chunk = importance_batches(num_samples)
     key = stream(SEED, "importance samples")
-    run = feed.compiled(
-        lambda batch, params, stats: {
-            "nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
-        }
-    )
+
+    def estimate(batch, params, stats):
+        return {"nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)}
+
+    run = feed.compiled(with_products(precision, estimate))
     nll = per_example(lambda index: run(index, params, stats), feed.size, images)["nll_nats"]
     return {
         "nll_nats": float(nll.mean(dtype=np.float64)),
@@ -68,7 +73,8 @@ def evaluate_test(
         num_dims: H W C where pixels have probability masses, to give nats as bits per dimension too; None where they
             have densities, or nothing.
     """
-    run, size = make_evaluate(model, feed), feed.size
+    precision = config.get("precision", "fp32")
+    run, size = make_evaluate(model, feed, precision), feed.size
     values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
     results: dict[str, Any] = {"num_examples": size, **mean(values)}
     results |= {f"{name}_standard_error": standard_error(value) for name, value in values.items() if name != "loss"}
@@ -76,7 +82,7 @@ def evaluate_test(
         encode = feed.compiled(lambda batch, params, stats: {"code": model.encode(params, stats, batch)})
         codes = per_example(lambda index: encode(index, params, stats), size, config["batch_size"])["code"]
         results["active_units"] = active_units(codes)
-        results |= estimate_nll(model, params, stats, feed, config["num_importance_samples"])
+        results |= estimate_nll(model, params, stats, feed, config["num_importance_samples"], precision)
     return results | (bits_per_dim(results, num_dims) if num_dims else {})
 
 

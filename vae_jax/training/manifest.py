@@ -33,6 +33,7 @@ def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "restarts": [],
         "command": [sys.executable, *sys.argv],
         "config_sha256": fingerprint(config),
+        "precision": {part: config[part].get("precision", "fp32") for part in ("train", "evaluate")},
         "seeds": {"seed": config["seed"], "data_seed": config["data"]["seed"]},
         "code": {"version": __version__, **_git()},
         "python": platform.python_version(),

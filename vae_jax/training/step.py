@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from vae_jax.precision import with_products
 from vae_jax.training.optim import Optimizer, rate_factor
 from vae_jax.types import Batch, Hypers, Model, TrainState
 
@@ -23,19 +24,21 @@ def init_state(model: Model, optimizer: Optimizer, key: jax.Array, hypers: Hyper
     return TrainState(jnp.int32(0), params, stats, optimizer(hypers).init(params), train_key, hypers)
 
 
-def make_step(model: Model, optimizer: Optimizer, *, axis_name: str | None = None) -> Step:
+def make_step(model: Model, optimizer: Optimizer, precision: str = "fp32", *, axis_name: str | None = None) -> Step:
     """Return step(state, batch) -> (state, scalar metrics).
 
     Args:
         model: its loss is the mean over the batch.
         optimizer: hypers -> gradient transformation.
+        precision: of the products in the loss and its gradient; see `with_products`.
         axis_name: the mapped axis to average over, under `jax.pmap` or `jax.shard_map(check_vma=False)`. Under jit
             with sharded inputs it is None.
     """
 
+    gradient = with_products(precision, jax.grad(model.loss, has_aux=True))
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(state.key, state.step)
-        gradient = jax.grad(model.loss, has_aux=True)
         grads, (stats, metrics) = gradient(state.params, state.stats, batch, key, state.hypers, state.step)
         if axis_name:
             grads, stats, metrics = jax.lax.pmean((grads, stats, metrics), axis_name)

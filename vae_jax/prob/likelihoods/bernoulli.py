@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_jax.prob.distributions import clipped_logit
 from vae_jax.prob.likelihoods import Likelihood
-from vae_jax.prob.pixels import offset_by_table, sigmoid_of_first_map, sum_pixels
+from vae_jax.prob.pixels import offset_by_table, sigmoid_of_first_map, sum_pixels, sum_softplus
 
 
 def bernoulli() -> Likelihood:
@@ -17,7 +17,7 @@ def bernoulli() -> Likelihood:
     def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         logits = maps[..., 0]
-        return sum_pixels(x * logits - jax.nn.softplus(logits))
+        return sum_pixels(x * logits) - sum_softplus(logits)
 
     def digit(maps: jax.Array, before: tuple) -> jax.Array:
         del before

@@ -1,0 +1,91 @@
+"""The products of a function are of bfloat16 and everything else as it was, whatever they are nested in."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import ClosedJaxpr
+
+from vae_jax.nn.conv import conv
+from vae_jax.precision import with_products
+
+A, B = (jax.random.normal(key, (5, 5)) for key in jax.random.split(jax.random.key(0)))
+
+
+def rounded(x):
+    return x.astype(jnp.bfloat16).astype(jnp.float32)
+
+
+def exact(a, b):
+    return jnp.dot(a, b, precision="highest")
+
+
+def products(program):
+    """Return (primitive, types of the operands, type of the result) of all products, those of inner programs too."""
+    found = []
+    for equation in program.eqns:
+        if equation.primitive.name == "dot_general" or equation.primitive.name.startswith("conv_to_"):
+            kinds = {str(v.aval.dtype) for v in equation.invars}
+            found.append((equation.primitive.name, kinds, str(equation.outvars[0].aval.dtype)))
+        for value in equation.params.values():
+            for item in value if isinstance(value, tuple) else (value,):
+                found += products(item.jaxpr) if isinstance(item, ClosedJaxpr) else []
+    return found
+
+
+def test_fp32_is_the_function_itself():
+    assert with_products("fp32", exact) is exact
+
+
+def test_a_product_is_that_of_rounded_operands_summed_in_float32():
+    found = with_products("bf16", lambda a, b: a @ b)(A, B)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact(rounded(A), rounded(B)), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(found, exact(A, B), rtol=1e-5, atol=1e-5)
+
+
+def test_the_products_of_a_gradient_are_rounded_too():
+    def loss(a):
+        return jnp.sum(jnp.tanh(a @ B))
+
+    slope = 1 - jnp.tanh(exact(rounded(A), rounded(B))) ** 2
+    expected = exact(rounded(slope), rounded(B).T)
+    np.testing.assert_allclose(with_products("bf16", jax.grad(loss))(A), expected, rtol=1e-4, atol=1e-4)
+
+
+NESTED = {
+    "jit": lambda a: jax.jit(lambda a: a @ B)(a),
+    "scan": lambda a: jax.lax.scan(lambda c, _: (c @ B, c.sum()), a, None, length=2),
+    "while": lambda a: jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, c[1] @ B), (0, a)),
+    "cond": lambda a: jax.lax.cond(a[0, 0] > 0, lambda a: a @ B, lambda a: a @ B.T, a),
+    "map": lambda a: jax.lax.map(lambda row: row @ B, a),
+    "vmap": lambda a: jax.vmap(lambda row: row @ B)(a),
+    "custom": lambda a: jax.nn.relu(a) @ B,
+    "gradient of a scan": jax.grad(lambda a: jax.lax.scan(lambda c, _: (jnp.sin(c @ B), None), a, None, 2)[0].sum()),
+    "convolution": jax.grad(lambda a: conv(a[None, :, :, None], B[:3, :3, None, None], 2).sum()),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_no_product_is_left_out(name):
+    plain, short = NESTED[name], with_products("bf16", NESTED[name])
+    before, after = (products(jax.make_jaxpr(f)(A).jaxpr) for f in (plain, short))
+    assert len(after) == len(before) > 0
+    assert all(kinds == {"bfloat16"} and result == "float32" for _, kinds, result in after)
+    assert all(kinds == {"float32"} for _, kinds, _ in before)
+    for a, b in zip(*(jax.tree.leaves(jax.jit(f)(A)) for f in (plain, short)), strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=0.1, atol=0.1)
+
+
+def test_a_product_with_a_precision_of_its_own_is_left_alone():
+    np.testing.assert_array_equal(with_products("bf16", jax.jit(exact))(A, B), jax.jit(exact)(A, B))
+
+
+def test_keys_integers_and_trees_pass():
+    def draw(tree, key):
+        return {"noise": jax.random.normal(key, (3,)), "sum": tree["a"] + tree["i"]}
+
+    found = with_products("bf16", draw)({"a": A, "i": jnp.int32(2)}, jax.random.key(1))
+    for name, value in draw({"a": A, "i": jnp.int32(2)}, jax.random.key(1)).items():
+        np.testing.assert_array_equal(found[name], value)
