@@ -6,7 +6,7 @@ import pytest
 
 from tests.variants import all_variants, load
 from vae_jax.config import flatten
-from vae_jax.config_rules import SOURCE_FIELDS
+from vae_jax.config_rules import NEWER, SOURCE_FIELDS
 from vae_jax.data.load import load_dataset
 from vae_jax.parts import put_together
 from vae_jax.training.fingerprint import state_sha256
@@ -56,6 +56,7 @@ FIELDS = {
     "train.epochs": 3,
     "train.clip_norm": 1e-3,
     "train.ema_decay": 0.5,
+    "train.precision": "bf16",
 }
 # What the digits config must choose before a field means something, with a first value of the field.
 BEFORE = {
@@ -112,6 +113,7 @@ ELSEWHERE = {
     "checkpoint.every_seconds": "tests/test_faults.py: resumes from the middle",
     "evaluate.batch_size": "tests/test_run.py: changes memory, no figure",
     "evaluate.num_importance_samples": "tests/test_run.py",
+    "evaluate.precision": "tests/test_run.py",
 }
 
 
@@ -133,7 +135,7 @@ def small_variant(field):
 
 def test_every_field_is_listed_here():
     fields = {f for v in all_variants() for f, value in flatten(load(v).to_dict()) if value is not None}
-    fields |= {f for f, value in flatten(load("digits.py").train.to_dict(), "train.")}
+    fields |= {f for f, value in flatten(load("digits.py").train.to_dict(), "train.")} | set(NEWER)
     assert fields - ELSEWHERE.keys() - {"data.corruption"} == FIELDS.keys()
 
 

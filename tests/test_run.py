@@ -95,6 +95,23 @@ def test_a_streamed_run_is_the_run_in_memory(finished, tmp_path, workers):
     assert again == pytest.approx(results["test"], rel=1e-6)
 
 
+def test_short_products_change_the_figures_a_little_and_are_on_record(finished, tmp_path):
+    precise, manifest = finished[1], json.loads((finished[0] / "manifest.json").read_text())
+    assert manifest["precision"] == {"train": "fp32", "evaluate": "fp32"}
+    evaluated = train(tmp_path / "evaluated", evaluate__precision="bf16")
+    assert evaluated["state_sha256"] == precise["state_sha256"]
+    for name in ("neg_elbo_nats", "nll_nats"):
+        assert evaluated["test"][name] != precise["test"][name]
+        assert evaluated["test"][name] == pytest.approx(precise["test"][name], abs=0.2)
+    trained = train(tmp_path / "trained", train__precision="bf16")
+    assert trained["state_sha256"] != precise["state_sha256"]
+    assert trained["test"]["neg_elbo_nats"] == pytest.approx(precise["test"]["neg_elbo_nats"], abs=1)
+    again = load_trained(tmp_path / "evaluated").evaluate(
+        load_dataset(load("digits.py:variant=vae", **SMALL), None).splits["test"].images / 16
+    )
+    assert again["neg_elbo_nats"].mean() == pytest.approx(evaluated["test"]["neg_elbo_nats"], rel=1e-6)
+
+
 def test_a_finished_run_is_not_run_again(finished):
     before = (finished[0] / "metrics.jsonl").stat().st_mtime_ns
     assert train(finished[0]) == finished[1]
