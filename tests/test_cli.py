@@ -3,6 +3,8 @@
 import errno
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -69,6 +71,21 @@ def test_the_traceback_of_a_bug_is_in_the_file_that_is_named(error, monkeypatch,
 
 def test_success_is_0_and_silent(monkeypatch, capsys):
     assert end(lambda _: None, monkeypatch, capsys) == (0, "")
+
+
+def test_help_of_every_script_imports_nothing_slow(root):
+    code = """
+import contextlib, io, pathlib, runpy, sys
+for file in sorted(pathlib.Path("scripts").glob("*.py")):
+    sys.argv = [str(file), "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        runpy.run_path(str(file), run_name="__main__")
+    slow = {"jax", "flax", "optax", "orbax", "matplotlib", "scipy", "sklearn", "torch", "tensorflow"} & set(sys.modules)
+    print(file.stem, text.getvalue().startswith("usage:"), *sorted(slow))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=250)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [f"{file.stem} True" for file in sorted((root / "scripts").glob("*.py"))]
 
 
 def test_overrides_keep_all_after_the_first_equals_sign():

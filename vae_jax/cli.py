@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import pathlib
 import sys
@@ -167,6 +168,7 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     0 done, 1 a bug, 2 usage or config, 65 bad data, 73 cannot create output, 74 storage, 75 stopped and resumable,
     76 diverged, 130 interrupted at once. A bug's traceback goes to a file that the message names.
     """
+    gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     try:
         script(sys.argv[1:])
         code = 0

@@ -32,6 +32,7 @@ class Parts(NamedTuple):
     model: Model
     program: Program
     start: Callable[[], Tree]  # the checkpoint tree before the first step
+    compile: Callable[[], Any]  # compiles `program.chunk`, which else its first call does; for a thread of its own
     abstract: Tree  # its shapes and shardings
     feeds: Mapping[str, Feed]  # by split
 
@@ -47,7 +48,11 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers(config["hypers"], per_epoch)
     feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
-    init = jax.jit(functools.partial(init_state, model, optimizer), out_shardings=placement.everywhere)
+
+    @functools.partial(jax.jit, out_shardings=placement.everywhere)
+    def init(key, hypers):
+        return with_best(init_state(model, optimizer, key, hypers))
+
     evaluate = make_evaluate(model, feeds["validation"], config["evaluate"].get("precision", "fp32"))
 
     def validate(params, stats, hypers):
@@ -55,20 +60,19 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
         return mean(per_example(lambda i: evaluate(i, params, stats, hypers), feeds["validation"].size, size))
 
     def start():
-        return with_best(init(stream(config["seed"], "model"), hypers))
+        return init(stream(config["seed"], "model"), hypers)
 
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
     )
-    _trace(model, feeds["train"], abstract["state"])
-    step = make_step(model, optimizer, config["train"].get("precision", "fp32"))
-    chunk, close = _make_chunk(config, feeds["train"], dataset, step, placement)
+    step, state = make_step(model, optimizer, config["train"].get("precision", "fp32")), TrainState(**abstract["state"])
+    chunk, compile_chunk, close = _make_chunk(config, feeds["train"], dataset, step, state, placement)
     program = Program(chunk, validate, per_epoch, close, model.alarm)
     if model.refit:
         refit_at = math.ceil(hypers["pretrain_steps"])
         refit = _make_refit(config, model, feeds["train"], refit_at // per_epoch, placement)
         program = program._replace(refit=refit, refit_at=refit_at)
-    return Parts(spec, model, program, start, abstract, feeds)
+    return Parts(spec, model, program, start, compile_chunk, abstract, feeds)
 
 
 def _make_refit(
@@ -91,31 +95,36 @@ def _make_refit(
     return refit
 
 
-def _trace(model: Model, feed: Feed, state: Tree) -> None:
-    """Trace a step on one example: what does not go together is refused here, before anything is written."""
-    batch = jax.eval_shape(feed.batch, feed.arrays, feed.row(np.zeros(1, np.int32)), 0)
-    jax.eval_shape(model.loss, state["params"], state["stats"], batch, state["key"], state["hypers"], state["step"])
-
-
 def _make_chunk(
-    config: Mapping[str, Any], feed: Feed, dataset: Dataset, step: Step, placement: Placement
-) -> tuple[Callable[..., Any], Callable[[], None]]:
-    """Return (state, start, stop) -> (state, metrics), and what ends the reading ahead for it."""
+    config: Mapping[str, Any], feed: Feed, dataset: Dataset, step: Step, state: TrainState, placement: Placement
+) -> tuple[Callable[..., Any], Callable[[], Any], Callable[[], None]]:
+    """Return (state, start, stop) -> (state, metrics), what compiles it, and what ends the reading ahead for it.
+
+    It is traced here: what does not go together is refused before anything is written. `state` is of shapes only.
+    """
     train, share = config["train"], (jax.process_index(), jax.process_count())
     order = Order(config["data"]["seed"], feed.size, train["batch_size"], share)
     per_epoch = steps_per_epoch(feed.size, train["batch_size"])
-    pieces, close = index_pieces(order, train["steps_per_call"], placement.put_steps), lambda: None
+    length = train["steps_per_call"]
+    pieces, close = index_pieces(order, length, placement.put_steps), lambda: None
     if feed.streamed:
-        length = piece_length(train["batch_size"] // share[1] * picture_bytes(dataset), train["steps_per_call"])
+        length = piece_length(train["batch_size"] // share[1] * picture_bytes(dataset), length)
         pieces = Stream(Pieces(feed.row, order, length), placement.put_steps, config["data"]["workers"])
         close = pieces.close
 
     def batch_of(arrays, row, step):
         return feed.batch(arrays, row, step // per_epoch, training=True)
 
-    compiled = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=placement.everywhere)
+    def rows_like(one: np.ndarray) -> jax.ShapeDtypeStruct:
+        shape = length, train["batch_size"], *one.shape[1:]
+        return jax.ShapeDtypeStruct(shape, one.dtype, sharding=placement.steps_of_batches)
+
+    one = np.zeros(1, np.int32)
+    rows = jax.tree.map(rows_like, feed.row(one, one))
+    jitted = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=placement.everywhere)
+    compiled = functools.cache(jitted.lower(state, feed.arrays, rows, 0, length).compile)
 
     def chunk(state, start, stop):
-        return run_pieces(compiled, state, feed.arrays, pieces(start, stop))
+        return run_pieces(compiled(), state, feed.arrays, pieces(start, stop))
 
-    return chunk, close
+    return chunk, compiled, close

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 import os
@@ -94,13 +95,15 @@ def use_compilation_cache() -> None:
 
 def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pathlib.Path) -> Tree:
     """Return the checkpoint tree to train from: that of the folder's newest checkpoint, or that of the start."""
-    found = restore(folder / "checkpoints", parts.abstract, say)
-    if found:
-        _record(config, dataset, folder, found[0])
-        say(f"resuming at step {found[0]}")
-        return found[1]
-    _record(config, dataset, folder, 0)
-    return jax.block_until_ready(parts.start())
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        compiled = other.submit(parts.compile)  # meanwhile: it takes about as long as what is done here
+        found = restore(folder / "checkpoints", parts.abstract, say)
+        _record(config, dataset, folder, found[0] if found else 0)
+        if found:
+            say(f"resuming at step {found[0]}")
+        tree = found[1] if found else jax.block_until_ready(parts.start())
+        compiled.result()
+    return tree
 
 
 def _train(

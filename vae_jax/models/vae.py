@@ -96,7 +96,7 @@ def _is_normal(network: Network, spec: Spec) -> bool:
         batch = {"input": jnp.zeros((1, *spec.shape)), "label": jnp.zeros(1, jnp.int32)}
         kinds.extend([type(net.q(batch)), type(net.p())])
 
-    jax.eval_shape(look, jax.random.key(0))
+    jax.eval_shape(lambda: look(jax.random.key(0)))
     return kinds == [Normal, Normal]
 
 

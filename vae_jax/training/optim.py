@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from vae_jax.build import build
@@ -67,10 +68,11 @@ def rate_factor(opt_state: Tree) -> dict[str, jax.Array]:
 
 def make_hypers(config: Mapping[str, float], steps_per_epoch: int) -> Hypers:
     """Return `config.hypers` as traced scalars; what is counted in epochs is counted in steps from here on."""
-    return {
-        name.replace("_epochs", "_steps"): jnp.float32(value * steps_per_epoch if name.endswith("_epochs") else value)
+    values = {
+        name.replace("_epochs", "_steps"): np.float32(value * steps_per_epoch if name.endswith("_epochs") else value)
         for name, value in config.items()
     }
+    return jax.device_put(values)  # not `jnp.float32`, which compiles a program
 
 
 def track_average(decay: float) -> optax.GradientTransformation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,7 +67,8 @@ def make_chunk(step: Step, batch_of: Callable[[Any, jax.Array, jax.Array], Batch
     """
 
     def chunk(state: TrainState, arrays: Any, rows: Any, begin: jax.Array, end: jax.Array):
-        def run(state: TrainState, i: jax.Array | int):
+        @functools.partial(jax.jit, inline=True)  # traced once for the shapes and the loop
+        def run(state: TrainState, i: jax.Array):
             row = jax.tree.map(lambda values: values[i], rows)
             return step(state, batch_of(arrays, row, state.step))
 
@@ -76,7 +78,7 @@ def make_chunk(step: Step, batch_of: Callable[[Any, jax.Array, jax.Array], Batch
             return state, jax.tree.map(lambda column, value: column.at[i].set(value), log, metrics)
 
         num_rows = len(jax.tree.leaves(rows)[0])
-        shapes = jax.eval_shape(run, state, 0)[1]
+        shapes = jax.eval_shape(run, state, begin)[1]
         log = jax.tree.map(lambda s: jnp.zeros((num_rows, *s.shape), s.dtype), shapes)
         return jax.lax.fori_loop(begin, end, body, (state, log))
 
