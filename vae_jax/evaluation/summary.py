@@ -18,7 +18,8 @@ from vae_jax.streams import stream
 from vae_jax.types import Hypers, Model, Tree
 
 SEED = 20140116  # noise of evaluation never depends on the noise of training
-_ROWS = 2000  # decoded at once: the activations of so many stay in a CPU's cache
+_CHUNK = 2500  # samples decoded at once: the activations of so many stay in a CPU's cache
+_IMAGES = 20  # decoded at once, if they have few samples; ten times as many where more rows are needed to be busy
 
 
 def make_evaluate(model: Model, feed: Feed, precision: str = "fp32") -> Callable[..., dict[str, jax.Array]]:
@@ -32,8 +33,9 @@ def make_evaluate(model: Model, feed: Feed, precision: str = "fp32") -> Callable
 
 def importance_batches(num_samples: int) -> tuple[int, int]:
     """Return how many examples, and how many of their samples, to decode at once for -log p(x)."""
-    images = max(1, min(20, _ROWS // num_samples))
-    return images, max(1, _ROWS // images)
+    chunk = min(num_samples, _CHUNK)  # on any platform, for the noise is drawn by chunks
+    images = min(_IMAGES, _CHUNK // chunk)
+    return images if jax.default_backend() == "cpu" else 10 * images, chunk
 
 
 def estimate_nll(
