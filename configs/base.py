@@ -166,6 +166,7 @@ def get_config() -> ConfigDict:
     config.train.select = "best"  # parameters that are tested and sampled from: best on validation, or last
     config.train.clip_norm = unset(float)  # largest global gradient norm
     config.train.ema_decay = unset(float)  # evaluate an exponential moving average of the parameters
+    config.train.shard_params = unset(bool)  # each device holds a part of large parameters and their optimizer state
 
     config.checkpoint = ConfigDict()
     config.checkpoint.keep = 2

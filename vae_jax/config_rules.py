@@ -74,6 +74,7 @@ _FIXED: dict[str, Rule] = {
     "train.select": _one_of("best", "last"),
     "train.clip_norm": _POSITIVE,
     "train.ema_decay": _FRACTION,
+    "train.shard_params": _FLAG,
     "checkpoint.keep": _COUNT,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "evaluate.batch_size": _COUNT,
@@ -94,7 +95,10 @@ SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
 _FIXED |= _OF_SOURCES
 _OPTIONAL = (
     "data.pairs",
-    *(f"train.{field}" for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay")),
+    *(
+        f"train.{field}"
+        for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay", "shard_params")
+    ),
     *_OF_SOURCES,
 )
 

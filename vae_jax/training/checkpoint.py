@@ -21,11 +21,13 @@ import jax
 
 from vae_jax.errors import ConfigError, StorageError
 from vae_jax.training.fingerprint import fingerprint, raw_keys
+from vae_jax.training.hosts import ALONE, Hosts
+from vae_jax.training.mesh import to_this_process
 from vae_jax.types import Tree
 
 
 class Checkpoints:
-    """The checkpoints of one run, written by one process. Use as a context manager."""
+    """The checkpoints of one run, which all its processes write together. Use as a context manager."""
 
     def __init__(self, folder: pathlib.Path, keep: int):
         self.folder, self.keep = folder, keep
@@ -78,20 +80,36 @@ def newest_step(folder: pathlib.Path) -> int | None:
     return max(_steps(folder), default=None)
 
 
-def restore(folder: pathlib.Path, abstract: Tree, report: Any = print) -> tuple[int, Tree] | None:
+def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Hosts = ALONE) -> tuple[int, Tree] | None:
     """Return (step, tree) of the newest undamaged checkpoint, or None where there has never been one.
 
-    Only the process that holds the run folder may call this: it renames damaged steps to corrupt-<step>-<time>.
+    The process that holds the run folder has to call this, and with it all others of the run. It renames damaged steps
+    to corrupt-<step>-<time>. Of several processes it reads a step by itself first, to see whether it is damaged.
 
     Args:
         folder: the run's checkpoints.
         abstract: a tree of `jax.ShapeDtypeStruct`s with shardings, of the shapes to expect.
         report: called with a line for each damaged step.
+        hosts: the processes of the run.
 
     Raises:
         ConfigError: the checkpoint is sound, but of another model.
         StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
     """
+    if hosts.count == 1:
+        return _newest(folder, abstract, report)
+    found = None
+    if hosts.first:
+        with _by_itself():
+            found = _newest(folder, to_this_process(abstract), report)
+    step = hosts.agree(found and found[0])
+    try:
+        return None if step is None else (step, _load(folder / str(step), abstract))
+    except _Damaged as error:
+        raise StorageError(f"checkpoint {step} is sound for process 0 and not for {hosts.index}: {error}") from error
+
+
+def _newest(folder: pathlib.Path, abstract: Tree, report: Any) -> tuple[int, Tree] | None:
     found = None
     for step in sorted(_steps(folder), reverse=True):
         path = folder / str(step)
@@ -202,6 +220,13 @@ def _orbax() -> Any:
     for name in "absl", "asyncio":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return ocp
+
+
+def _by_itself() -> Any:
+    """Have Orbax wait for no other process."""
+    ocp = _orbax()
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
+    return ocp.Context(multiprocessing_options=options)
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

@@ -165,7 +165,9 @@ def _welcome(peer: socket.socket, peers: dict[int, socket.socket], place: Standi
         return
     others = {**peers, index: peer}
     if count != place.count:
-        raise _dismiss(others, f"process {index} was started with --num_processes={count}, process 0 with {place.count}")
+        raise _dismiss(
+            others, f"process {index} was started with --num_processes={count}, process 0 with {place.count}"
+        )
     if index in (0, *peers):
         raise _dismiss({**peers, -1: peer}, f"two processes have been started with --process_id={index}")
     if theirs != fingerprint:
