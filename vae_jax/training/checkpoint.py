@@ -22,7 +22,7 @@ import jax
 from vae_jax.errors import ConfigError, StorageError
 from vae_jax.training.fingerprint import fingerprint, raw_keys
 from vae_jax.training.hosts import ALONE, Hosts
-from vae_jax.training.mesh import to_this_process
+from vae_jax.training.mesh import to_all_processes, to_this_process
 from vae_jax.types import Tree
 
 
@@ -83,8 +83,8 @@ def newest_step(folder: pathlib.Path) -> int | None:
 def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Hosts = ALONE) -> tuple[int, Tree] | None:
     """Return (step, tree) of the newest undamaged checkpoint, or None where there has never been one.
 
-    The process that holds the run folder has to call this, and with it all others of the run. It renames damaged steps
-    to corrupt-<step>-<time>. Of several processes it reads a step by itself first, to see whether it is damaged.
+    The process that holds the run folder has to call this, and with it all others of the run: each reads by itself, and
+    a step that is damaged for one is damaged for all. It is renamed to corrupt-<step>-<time>.
 
     Args:
         folder: the run's checkpoints.
@@ -96,33 +96,24 @@ def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Ho
         ConfigError: the checkpoint is sound, but of another model.
         StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
     """
-    if hosts.count == 1:
-        return _newest(folder, abstract, report)
     found = None
-    if hosts.first:
-        with _by_itself():
-            found = _newest(folder, to_this_process(abstract), report)
-    step = hosts.agree(found and found[0])
-    try:
-        return None if step is None else (step, _load(folder / str(step), abstract))
-    except _Damaged as error:
-        raise StorageError(f"checkpoint {step} is sound for process 0 and not for {hosts.index}: {error}") from error
-
-
-def _newest(folder: pathlib.Path, abstract: Tree, report: Any) -> tuple[int, Tree] | None:
-    found = None
-    for step in sorted(_steps(folder), reverse=True):
-        path = folder / str(step)
+    for step in hosts.agree(sorted(_steps(folder), reverse=True)):
+        path, problem, tree = folder / str(step), None, None
         try:
             if found is None:
-                found = step, _load(path, abstract)
+                tree = _load(path, abstract) if hosts.count == 1 else _load_by_itself(path, abstract)
             else:  # of the older steps only what Orbax reads of all before it writes: one bad one stops every save
                 _description(path)
         except _Damaged as error:
+            problem = str(error)
+        problem = hosts.agree(problem, lambda problems: next(filter(None, problems), None))
+        if problem is None:
+            found = found or (step, tree)
+        elif hosts.first:
             aside = folder / f"corrupt-{step}-{int(time.time())}"
             path.rename(aside)
-            report(f"checkpoint {step} is damaged ({error}); set aside as {aside.name}")
-    if found is None and folder.is_dir() and any(folder.glob("corrupt-*")):
+            report(f"checkpoint {step} is damaged ({problem}); set aside as {aside.name}")
+    if hosts.agree(found is None and folder.is_dir() and any(folder.glob("corrupt-*"))):
         raise StorageError(f"every checkpoint in {folder} is damaged; delete that folder to start the run anew")
     return found
 
@@ -190,6 +181,14 @@ def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
     return tree
 
 
+def _load_by_itself(path: pathlib.Path, abstract: Tree) -> Tree:
+    """Load one step, as every process of several does, without waiting for the others: one may find it damaged."""
+    ocp, this = _orbax(), jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=this, active_processes={this})
+    with ocp.Context(multiprocessing_options=options):
+        return to_all_processes(_load(path, to_this_process(abstract)), abstract)
+
+
 def _reading(read: Callable[[], Any]) -> Any:
     """Call Orbax, which reports damage by exceptions of many kinds, and tell damage from a failing machine."""
     try:
@@ -220,13 +219,6 @@ def _orbax() -> Any:
     for name in "absl", "asyncio":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return ocp
-
-
-def _by_itself() -> Any:
-    """Have Orbax wait for no other process."""
-    ocp = _orbax()
-    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
-    return ocp.Context(multiprocessing_options=options)
 
 
 def _steps(folder: pathlib.Path) -> list[int]:

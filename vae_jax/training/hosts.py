@@ -1,7 +1,8 @@
 """Several processes, on one host or many, that train one model together: what they agree on, and how they end.
 
 A link of plain sockets joins them. It carries decisions, each taken by process 0 for all, and tells a process that
-another is gone as soon as the kernel does. JAX alone would wait for heartbeats and then abort the process from C++.
+another is gone: as soon as the kernel does, or after a silence where a host has lost its power or its network. JAX
+alone would wait longer and then abort the process from C++.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NoReturn
 from vae_jax.errors import ConfigError, Preempted
 
 MOMENT = 1.0  # seconds in which the news of a cause overtake its consequences
+SILENCE = 45.0  # seconds without a word after which a process counts as gone
 
 _broken = False
 
@@ -34,8 +36,8 @@ class Hosts:
         self._inbox = {peer: queue.SimpleQueue() for peer in self._peers}
         self._sending, self._ending = threading.Lock(), threading.Lock()
         self._watches = [threading.Thread(target=self._watch, args=(peer,), daemon=True) for peer in self._peers]
-        for watch in self._watches:
-            watch.start()
+        for thread in [*self._watches, threading.Thread(target=self._ping, daemon=True)] if peers else ():
+            thread.start()
 
     def agree(self, value: Any = None, choose: Callable[[list], Any] = lambda values: values[0]) -> Any:
         """Return choose(values of all by number), as process 0 computes it. All have to call this, in one order.
@@ -96,20 +98,30 @@ class Hosts:
         with self._sending, contextlib.suppress(OSError):  # who is gone is the watch's business
             self._peers[peer].sendall(json.dumps(message).encode() + b"\n")
 
+    def _ping(self) -> None:
+        while True:
+            time.sleep(SILENCE / 5)
+            for peer in self._peers:
+                self._send(peer)
+
     def _watch(self, peer: int) -> None:
-        told = False
-        with contextlib.suppress(OSError, ValueError), self._peers[peer].makefile() as lines:
-            for line in lines:
+        told, problem = False, "is gone"
+        self._peers[peer].settimeout(SILENCE)
+        try:
+            for line in self._peers[peer].makefile():
                 message = json.loads(line)
                 if "value" in message:
                     self._inbox[peer].put(message["value"])
-                    continue
-                told = True
-                if message["end"]:
+                told |= "end" in message
+                if message.get("end"):
                     time.sleep(message["wait"])  # where all came upon the same error, each reports it by itself
                     self._end(message["end"], message["text"])
+        except TimeoutError:
+            problem = f"has been silent for {SILENCE:.0f} s"
+        except (OSError, ValueError):  # of a connection that is reset, perhaps within a line
+            pass
         if not told:
-            text = f"process {peer} of {self.count} is gone; start all of them again: the run resumes"
+            text = f"process {peer} of {self.count} {problem}; start all of them again: the run resumes"
             self._end(Preempted.exit_code, f"{text} from its newest checkpoint", wait=0)
 
     def _end(self, code: int, text: str, wait: float = MOMENT / 2) -> None:

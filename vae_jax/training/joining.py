@@ -20,7 +20,6 @@ from vae_jax.training.folder import open_folder
 from vae_jax.training.hosts import ALONE, MOMENT, Hosts
 
 JOIN_SECONDS = 120.0  # for everyone to come
-_HEARTBEAT_SECONDS = 50  # of JAX, which ends the others of a process that hangs without dying
 
 
 class Standing(NamedTuple):
@@ -74,17 +73,16 @@ def joined(place: Standing | None, fingerprint: str) -> Iterator[Hosts]:
         yield ALONE
         return
     hosts = Hosts(place.count, place.index, (_connect if place.index else _listen)(place, fingerprint))
-    with contextlib.ExitStack() as stack:
-        if not hosts.first:
-            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
-        try:
-            _start_jax(place, hosts)
-            yield hosts
-        except BaseException as error:
-            time.sleep(MOMENT)  # a process that is gone shows in many ways: let the link say so first
-            hosts.leave(error)
-            raise
-        hosts.leave()
+    if not hosts.first:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what C++ prints too
+    try:
+        _start_jax(place, hosts)
+        yield hosts
+    except BaseException as error:
+        time.sleep(MOMENT)  # a process that is gone shows in many ways: let the link say so first
+        hosts.leave(error)
+        raise
+    hosts.leave()
 
 
 @contextlib.contextmanager
@@ -124,7 +122,7 @@ def _start_jax(place: Standing, hosts: Hosts) -> None:
 
     address = f"[{place.host}]:{port}" if ":" in place.host else f"{place.host}:{port}"
     try:
-        jax.distributed.initialize(address, place.count, place.index, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+        jax.distributed.initialize(address, place.count, place.index)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"JAX cannot join {place.count} processes at {address}: {error}") from error
 
@@ -172,7 +170,6 @@ def _welcome(peer: socket.socket, peers: dict[int, socket.socket], place: Standi
         raise _dismiss({**peers, -1: peer}, f"two processes have been started with --process_id={index}")
     if theirs != fingerprint:
         raise _dismiss(others, f"process {index} has another config than process 0, or another version of vae_jax")
-    _keep_alive(peer)
     peers[index] = peer
 
 
@@ -190,7 +187,6 @@ def _connect(place: Standing, fingerprint: str) -> dict[int, socket.socket]:
                     "there, with the same flag"
                 ) from error
         time.sleep(0.2)
-    _keep_alive(peer)
     _send({0: peer}, {"index": place.index, "count": place.count, "fingerprint": fingerprint})
     try:
         answer = _receive(peer, JOIN_SECONDS + 10)
@@ -224,11 +220,3 @@ def _receive(peer: socket.socket, seconds: float = 10.0) -> Any:
         line += byte
     peer.settimeout(None)
     return json.loads(line)
-
-
-def _keep_alive(peer: socket.socket) -> None:
-    """Have the kernel close the connection to a host that has been silent for 30 s."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in ("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000):
-        if hasattr(socket, name):  # not everywhere
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -86,6 +87,19 @@ def to_this_process(abstract: Tree) -> Tree:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, leaf.sharding.spec))
 
     return jax.tree.map(local, abstract)
+
+
+def to_all_processes(tree: Tree, abstract: Tree) -> Tree:
+    """Return the tree, which every process has read, on the devices of all."""
+
+    def put(leaf: jax.Array, target: jax.ShapeDtypeStruct) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = put(jax.random.key_data(leaf), target)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, target.sharding, lambda part: values[part])
+
+    return jax.tree.map(put, tree, abstract)
 
 
 def copied_to_this_process(tree: Tree, placement: Placement) -> Tree:

@@ -1,0 +1,128 @@
+"""Several processes that are one run: really started, on this machine; the losses of one, and every way to end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from vae_jax.reporting.log import read_rows
+
+FLAGS = [
+    "--config=configs/digits.py",
+    "--config.model.encoder.hidden=16",
+    "--config.train.steps_per_call=10",
+    "--config.train.eval_every_epochs=10",
+    "--config.evaluate.num_importance_samples=2",
+]
+EPOCHS, STREAMED = "--config.train.epochs=30", "--config.data.memory_mb=0"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One device for each process, and programs that are compiled once."""
+    cache = str(tmp_path_factory.mktemp("xla"))
+    found = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    return found | {"JAX_COMPILATION_CACHE_DIR": cache}
+
+
+@pytest.fixture
+def start(root, environment):
+    """Return (folder, count, *flags) -> the processes; those that a test leaves behind are killed."""
+    started = []
+
+    def processes(folder, count, *flags, port=None, own=lambda _: []):
+        port, command = port or free_port(), [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, *flags]
+        for index in range(count):
+            place = [f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}"]
+            settings = {"cwd": root, "env": environment, "text": True}
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            started.append(subprocess.Popen([*command, *place, *own(index)], **settings, **pipes))
+        return started[-count:]
+
+    yield processes
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+def finish(processes, seconds=100):
+    """Return (exit code, standard output, standard error) of each."""
+    told = [process.communicate(timeout=seconds) for process in processes]
+    return [(process.returncode, *text) for process, text in zip(processes, told, strict=True)]
+
+
+def wait_for_step(processes, folder, step):
+    while not any(row["step"] >= step for row in read_rows(folder / "metrics.jsonl")):
+        assert all(process.poll() is None for process in processes), finish(processes)
+        time.sleep(0.02)
+
+
+def errors(text):
+    return [line for line in text.splitlines() if line.startswith("error: ")]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root, environment, tmp_path_factory):
+    """The metrics of one process with one device."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, EPOCHS]
+    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    return read_rows(folder / "metrics.jsonl")
+
+
+def assert_same(rows, expected):
+    assert [(row["step"], row["split"]) for row in rows] == [(row["step"], row["split"]) for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert row.keys() == other.keys()
+        values = [[value for value in some.values() if isinstance(value, float)] for some in (row, other)]
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5)
+
+
+def test_a_signal_to_one_of_two_saves_both_and_one_goes_on(start, tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    processes = start(folder, 2, EPOCHS)
+    wait_for_step(processes, folder, 150)
+    processes[1].send_signal(signal.SIGTERM)
+    for code, _, text in finish(processes):
+        assert code == 75
+        assert "SIGTERM: saved at step" in errors(text)[0]
+    [(code, out, text)] = finish(start(folder, 1, EPOCHS))
+    assert code == 0, text
+    assert "resuming at step" in out
+    assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
+
+
+@pytest.mark.parametrize(("killed", "flags"), [(0, [EPOCHS]), (1, [EPOCHS, STREAMED])])
+def test_one_starts_one_of_two_is_killed_and_two_finish(start, tmp_path, undisturbed, killed, flags):
+    folder = tmp_path / "run"
+    processes = start(folder, 1, *flags)
+    wait_for_step(processes, folder, 100)
+    processes[0].send_signal(signal.SIGTERM)
+    assert finish(processes)[0][0] == 75
+
+    processes = start(folder, 2, *flags)
+    wait_for_step(processes, folder, 200)
+    processes[killed].kill()
+    code, _, text = finish(processes, 60)[1 - killed]
+    assert code == 75, text
+    assert errors(text) == [
+        f"error: process {killed} of 2 is gone; start all of them again: the run resumes from its newest checkpoint"
+    ]
+
+    (code, out, text), (other, silent, _) = finish(start(folder, 2, *flags))
+    assert (code, other) == (0, 0), text
+    assert "resuming at step" in out
+    assert not silent
+    assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
+    assert json.loads((folder / "results.json").read_text())["steps"] == undisturbed[-1]["step"]
