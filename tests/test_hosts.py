@@ -126,3 +126,26 @@ def test_one_starts_one_of_two_is_killed_and_two_finish(start, tmp_path, undistu
     assert not silent
     assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
     assert json.loads((folder / "results.json").read_text())["steps"] == undisturbed[-1]["step"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "own", "code", "said"),
+    [
+        ([], lambda i: [f"--config.seed={i}"], 2, "process 1 has another config than process 0"),
+        (["--config.train.batch_size=63"], None, 2, "train.batch_size=63 must be a multiple of the number of devices"),
+        (["--config.hypers.learning_rate=1e12"], None, 76, "lower hypers.learning_rate"),
+    ],
+)
+def test_both_end_with_what_both_met(start, tmp_path, flags, own, code, said):
+    for ended, _, text in finish(start(tmp_path / "run", 2, *flags, own=own or (lambda _: []))):
+        assert ended == code, text
+        assert said in errors(text)[0]
+        assert len(errors(text)) == 1
+
+
+def test_what_one_meets_alone_ends_the_other(start, tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    (code, _, text), (other, _, told) = finish(start(tmp_path, 2))
+    assert code == other == 73, text + told
+    assert "is not empty and holds no run" in errors(text)[0]
+    assert errors(told)[0].startswith("error: process 0 of 2 ended: ")

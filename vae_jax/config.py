@@ -84,6 +84,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
             parent[key] = build.fill(home, parent[key], path)
     tree["model"] = {k: v for k, v in tree["model"].items() if v is not None}
     tree["hypers"] = {k: v for k, v in tree["hypers"].items() if v is not None}
+    if tree["train"].get("shard_params") is None:  # so that runs of before there was this field can be resumed
+        tree["train"].pop("shard_params", None)
     _check_hypers(tree)
     check_values(tree)
     return ml_collections.FrozenConfigDict(tree)

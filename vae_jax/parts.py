@@ -85,7 +85,7 @@ def _make_start(
         return {"state": state._asdict(), "best": best_of(state, jnp.inf)}
 
     given = stream(config["seed"], "model"), hypers
-    abstract = placement.abstract(jax.eval_shape(begin, *given), bool(config["train"]["shard_params"]))
+    abstract = placement.abstract(jax.eval_shape(begin, *given), bool(config["train"].get("shard_params")))
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     return functools.partial(jax.jit(begin, out_shardings=shardings), *given), abstract
 
