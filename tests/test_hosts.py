@@ -17,10 +17,10 @@ FLAGS = [
     "--config=configs/digits.py",
     "--config.model.encoder.hidden=16",
     "--config.train.steps_per_call=10",
-    "--config.train.eval_every_epochs=10",
+    "--config.train.eval_every_epochs=4",
     "--config.evaluate.num_importance_samples=2",
 ]
-EPOCHS, STREAMED = "--config.train.epochs=30", "--config.data.memory_mb=0"
+EPOCHS, STREAMED = "--config.train.epochs=10", "--config.data.memory_mb=0"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def assert_same(rows, expected):
 def test_a_signal_to_one_of_two_saves_both_and_one_goes_on(start, tmp_path, undisturbed):
     folder = tmp_path / "run"
     processes = start(folder, 2, EPOCHS)
-    wait_for_step(processes, folder, 150)
+    wait_for_step(processes, folder, 80)
     processes[1].send_signal(signal.SIGTERM)
     for code, _, text in finish(processes):
         assert code == 75
@@ -107,12 +107,12 @@ def test_a_signal_to_one_of_two_saves_both_and_one_goes_on(start, tmp_path, undi
 def test_one_starts_one_of_two_is_killed_and_two_finish(start, tmp_path, undisturbed, killed, flags):
     folder = tmp_path / "run"
     processes = start(folder, 1, *flags)
-    wait_for_step(processes, folder, 100)
+    wait_for_step(processes, folder, 50)
     processes[0].send_signal(signal.SIGTERM)
     assert finish(processes)[0][0] == 75
 
     processes = start(folder, 2, *flags)
-    wait_for_step(processes, folder, 200)
+    wait_for_step(processes, folder, 100)
     processes[killed].kill()
     code, _, text = finish(processes, 60)[1 - killed]
     assert code == 75, text
