@@ -26,7 +26,8 @@ class Placement(NamedTuple):
         """Put a tree of arrays, the same in every process, on all devices."""
 
         def whole(leaf: Any) -> jax.Array:
-            return jax.make_array_from_callback(np.shape(leaf), self.everywhere, lambda part: leaf[part])
+            values = np.asarray(leaf)
+            return jax.make_array_from_callback(values.shape, self.everywhere, lambda part: values[part])
 
         return jax.tree.map(whole, tree)
 
