@@ -20,7 +20,7 @@ FLAGS = [
     "--config.train.eval_every_epochs=4",
     "--config.evaluate.num_importance_samples=2",
 ]
-EPOCHS, STREAMED = "--config.train.epochs=10", "--config.data.memory_mb=0"
+EPOCHS = "--config.train.epochs=10"
 
 
 @pytest.fixture(scope="module")
@@ -89,43 +89,41 @@ def assert_same(rows, expected):
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5)
 
 
-def test_a_signal_to_one_of_two_saves_both_and_one_goes_on(start, tmp_path, undisturbed):
-    folder = tmp_path / "run"
-    processes = start(folder, 2, EPOCHS)
-    wait_for_step(processes, folder, 80)
-    processes[1].send_signal(signal.SIGTERM)
+def stop(processes, folder, step):
+    """Ask the last of the processes to stop once a step has been passed; all of them save and end with 75."""
+    wait_for_step(processes, folder, step)
+    processes[-1].send_signal(signal.SIGTERM)
     for code, _, text in finish(processes):
-        assert code == 75
+        assert code == 75, text
         assert "SIGTERM: saved at step" in errors(text)[0]
-    [(code, out, text)] = finish(start(folder, 1, EPOCHS))
-    assert code == 0, text
-    assert "resuming at step" in out
-    assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
 
 
-@pytest.mark.parametrize(("killed", "flags"), [(0, [EPOCHS]), (1, [EPOCHS, STREAMED])])
-def test_one_starts_one_of_two_is_killed_and_two_finish(start, tmp_path, undisturbed, killed, flags):
+def test_two_then_one_then_two_of_which_one_is_killed_and_two_finish(start, tmp_path, undisturbed):
     folder = tmp_path / "run"
-    processes = start(folder, 1, *flags)
-    wait_for_step(processes, folder, 50)
-    processes[0].send_signal(signal.SIGTERM)
-    assert finish(processes)[0][0] == 75
-
-    processes = start(folder, 2, *flags)
-    wait_for_step(processes, folder, 100)
-    processes[killed].kill()
-    code, _, text = finish(processes, 60)[1 - killed]
-    assert code == 75, text
-    assert errors(text) == [
-        f"error: process {killed} of 2 is gone; start all of them again: the run resumes from its newest checkpoint"
-    ]
-
-    (code, out, text), (other, silent, _) = finish(start(folder, 2, *flags))
+    stop(start(folder, 2, EPOCHS), folder, 40)
+    stop(start(folder, 1, EPOCHS), folder, 80)
+    for killed in (0, 1):
+        processes = start(folder, 2, EPOCHS)
+        wait_for_step(processes, folder, 120)
+        processes[killed].kill()
+        code, _, text = finish(processes, 60)[1 - killed]
+        assert code == 75, text
+        assert errors(text) == [
+            f"error: process {killed} of 2 is gone; start all of them again: the run resumes from its newest checkpoint"
+        ]
+    (code, out, text), (other, silent, _) = finish(start(folder, 2, EPOCHS))
     assert (code, other) == (0, 0), text
     assert "resuming at step" in out
     assert not silent
     assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
     assert json.loads((folder / "results.json").read_text())["steps"] == undisturbed[-1]["step"]
+
+
+def test_each_of_two_reads_its_share_of_a_stream(start, tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    stop(start(folder, 2, EPOCHS, "--config.data.memory_mb=0"), folder, 60)
+    rows = read_rows(folder / "metrics.jsonl")
+    assert_same(rows, undisturbed[: len(rows)])
 
 
 @pytest.mark.parametrize(

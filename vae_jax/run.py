@@ -61,12 +61,7 @@ def run(
 ) -> dict[str, Any]:
     """Train in a folder that is held open; see `train`.
 
-    Args:
-        config: resolved.
-        dataset: its data.
-        folder: the run folder.
-        started_at: time.time() at the start of the process.
-        hosts: the processes that train together, each of which calls this.
+    `started_at` is time.time() at the start of the process. Of several processes, `hosts`, each calls this.
     """
     started_at = started_at or time.time()
     if hosts.agree((folder / "results.json").exists()):
@@ -80,16 +75,16 @@ def run(
     tree = _begin(config, dataset, parts, folder, hosts)
     with StopRequest() as stopping:
         tree = _train(config, parts, tree, folder, stopping, clock, hosts)
-        speed = clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None
+        speed = {
+            "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
+            "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
+        }
         stopping.from_now_on_at_once()
         parts, tree = parts.on_this_process(tree)
-        figures = _finish(config, dataset, parts, tree, folder) if hosts.first else None
+        figures = None
         if hosts.first:
-            figures |= {
-                "images_per_second": speed,
-                "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
-                "seconds_total": time.time() - started_at,
-            }
+            figures = _finish(config, dataset, parts, tree, folder) | speed
+            figures["seconds_total"] = time.time() - started_at
             write_json(folder / "results.json", figures)
         return hosts.agree(figures)
 
