@@ -63,7 +63,9 @@ def finish(processes, seconds=100):
 
 
 def wait_for_step(processes, folder, step):
-    while not any(row["step"] >= step for row in read_rows(folder / "metrics.jsonl")):
+    """Wait until these processes, which have just been started, have passed a step: rows of those before count not."""
+    log, begun = folder / "metrics.jsonl", time.time()
+    while not (log.exists() and log.stat().st_mtime > begun and any(row["step"] >= step for row in read_rows(log))):
         assert all(process.poll() is None for process in processes), finish(processes)
         time.sleep(0.02)
 
