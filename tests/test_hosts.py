@@ -113,9 +113,13 @@ def test_two_then_one_then_two_of_which_one_is_killed_and_two_finish(start, tmp_
         assert errors(text) == [
             f"error: process {killed} of 2 is gone; start all of them again: the run resumes from its newest checkpoint"
         ]
+    steps = sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+    for file in (folder / "checkpoints" / str(steps[-1])).rglob("d/*"):
+        file.write_bytes(file.read_bytes()[::-1])
     (code, out, text), (other, silent, _) = finish(start(folder, 2, EPOCHS))
     assert (code, other) == (0, 0), text
-    assert "resuming at step" in out
+    assert f"checkpoint {steps[-1]} is damaged" in out
+    assert f"resuming at step {steps[-2]}" in out
     assert not silent
     assert_same(read_rows(folder / "metrics.jsonl"), undisturbed)
     assert json.loads((folder / "results.json").read_text())["steps"] == undisturbed[-1]["step"]
