@@ -167,6 +167,7 @@ def get_config() -> ConfigDict:
     config.train.clip_norm = unset(float)  # largest global gradient norm
     config.train.ema_decay = unset(float)  # evaluate an exponential moving average of the parameters
     config.train.precision = unset(str)  # of the products in a step: fp32, or bf16 with float32 sums; unset for fp32
+    config.train.shard_params = unset(bool)  # each device holds a part of large parameters and their optimizer state
 
     config.checkpoint = ConfigDict()
     config.checkpoint.keep = 2

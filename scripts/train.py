@@ -1,12 +1,13 @@
 """Train one model: `python scripts/train.py --config=configs/digits.py [--workdir=...] [--config.hypers.beta=4]`.
 
 The same command on the same run folder resumes an interrupted run. Results, metrics, checkpoints and pictures are in
-the run folder, by default runs/<config>-<its fingerprint>.
+the run folder, by default runs/<config>-<its fingerprint>. Several processes train one model under `srun`, or when each
+is started with --coordinator=host:port --num_processes=N --process_id=I.
 """
 
 from vae_jax import cli, config
 from vae_jax.data.load import load_dataset
-from vae_jax.training.folder import open_folder
+from vae_jax.training.joining import joined, open_shared
 
 
 def main(argv):
@@ -14,18 +15,22 @@ def main(argv):
     flags = cli.parser(__doc__)
     cli.add_config(flags, default="configs/digits.py")
     cli.add_data_dir(flags)
+    cli.add_processes(flags)
     args, overrides = cli.parse_with_overrides(flags, argv)
+    place = cli.check_processes(args)
     settings = config.load(args.config, overrides)
-    dataset = load_dataset(settings, args.data_dir)
-    with open_folder(cli.run_folder(args, config.fingerprint(settings)), settings) as folder:
-        # JAX is imported from here on, when nothing is left that a config could have wrong.
-        from vae_jax.reporting.progress import say
-        from vae_jax.reporting.table import results_table
-        from vae_jax.run import run, use_compilation_cache
+    fingerprint = config.fingerprint(settings)
+    with joined(place, fingerprint) as hosts:  # at once for a process alone
+        dataset = load_dataset(settings, args.data_dir)
+        with open_shared(hosts, cli.run_folder(args, fingerprint), settings) as folder:
+            # JAX is imported from here on, when nothing is left that a config could have wrong.
+            from vae_jax.reporting.progress import say
+            from vae_jax.reporting.table import results_table
+            from vae_jax.run import run, use_compilation_cache
 
-        use_compilation_cache()
-        say(f"run folder: {folder}")
-        say(results_table(run(settings, dataset, folder, started_at)))
+            use_compilation_cache()
+            say(f"run folder: {folder}")
+            say(results_table(run(settings, dataset, folder, started_at, hosts)))
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ ELSEWHERE = {
     "hypers.gamma": "tests/models/test_began.py",
     "hypers.k_rate": "tests/models/test_began.py",
     "train.select": "tests/test_run.py",
+    "train.shard_params": "tests/training/test_sharding.py",
     "checkpoint.keep": "tests/training/test_checkpoint.py",
     "checkpoint.every_seconds": "tests/test_faults.py: resumes from the middle",
     "evaluate.batch_size": "tests/test_run.py: changes memory, no figure",

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 from vae_jax.build import component, components, nearest
 from vae_jax.errors import ConfigError, OutputError, UserError
 from vae_jax.training.folder import read_config, read_manifest
+from vae_jax.training.hosts import end_process
+from vae_jax.training.joining import Standing, standing
 
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
 
@@ -53,6 +55,22 @@ def add_config(flags: argparse.ArgumentParser, default: str) -> None:
     """Add --config, and --workdir for the folder that the run is to be in: see `run_folder`."""
     flags.add_argument("--config", default=default, help="config file, with :argument if it takes one")
     flags.add_argument("--workdir", type=path, help="run folder (default: runs/<config>-<fingerprint>)")
+
+
+def add_processes(flags: argparse.ArgumentParser) -> None:
+    """Add the flags of one process of several; see `check_processes`."""
+    flags.add_argument("--coordinator", help="host:port where process 0 can be reached")
+    flags.add_argument("--num_processes", type=int, help="how many train one model together")
+    flags.add_argument("--process_id", type=int, help="the number of this one, from 0")
+
+
+def check_processes(args: argparse.Namespace) -> Standing | None:
+    """Return where this process stands among several, by its flags or under `srun`; None where it is alone.
+
+    Raises:
+        ConfigError: see `standing`.
+    """
+    return standing(args.coordinator, args.num_processes, args.process_id, os.environ)
 
 
 def add_sampler(flags: argparse.ArgumentParser) -> None:
@@ -169,31 +187,35 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     76 diverged, 130 interrupted at once. A bug's traceback goes to a file that the message names.
     """
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
+    code = _run(script)
+    sys.stdout.flush()
+    end_process(code)
+
+
+def _run(script: Callable[[Sequence[str]], Any]) -> int:
     try:
         script(sys.argv[1:])
-        code = 0
+        return 0
     except UserError as error:
-        code = _complain(str(error), error.exit_code)
+        return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        code = _complain("interrupted", 130)
+        return _complain("interrupted", 130)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the reader has gone; nothing more to say)
-        code = 0
+        return 0
     except MemoryError as error:
-        code = _complain(f"out of memory: {error}; lower train.batch_size or evaluate.batch_size", 74)
+        return _complain(f"out of memory: {error}; lower train.batch_size or evaluate.batch_size", 74)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            sys.exit(_complain(f"writing {error.filename or 'a file'} failed: {error.strerror}", 74))
+            return _complain(f"writing {error.filename or 'a file'} failed: {error.strerror}", 74)
         if "RESOURCE_EXHAUSTED" in str(error):  # how XLA says that a device has no memory left
-            sys.exit(_complain(f"out of memory ({error}); lower train.batch_size or evaluate.batch_size", 74))
+            return _complain(f"out of memory ({error}); lower train.batch_size or evaluate.batch_size", 74)
         if os.environ.get("VAE_JAX_DEBUG"):
             raise
         with tempfile.NamedTemporaryFile("w", prefix="vae_jax-error-", suffix=".txt", delete=False) as file:
             traceback.print_exc(file=file)
         text = str(error).splitlines()
-        code = _complain(f"a bug: {type(error).__name__}: {text[0] if text else ''}; traceback in {file.name}", 1)
-    sys.stdout.flush()
-    sys.exit(code)
+        return _complain(f"a bug: {type(error).__name__}: {text[0] if text else ''}; traceback in {file.name}", 1)
 
 
 def _parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -44,7 +44,6 @@ _WIDTHS = (
     "widths of 1 or more, such as (500, 200), or () for none",
 )
 _CHANNELS = (lambda v: _WIDTHS[0](v) and len(v) > 0, "channel counts of 1 or more, such as (32, 64)")
-
 _TEXT = (lambda v: isinstance(v, str), "text")
 
 
@@ -75,6 +74,7 @@ _FIXED: dict[str, Rule] = {
     "train.clip_norm": _POSITIVE,
     "train.ema_decay": _FRACTION,
     "train.precision": _one_of("fp32", "bf16"),
+    "train.shard_params": _FLAG,
     "checkpoint.keep": _COUNT,
     "checkpoint.every_seconds": _NOT_NEGATIVE,
     "evaluate.batch_size": _COUNT,
@@ -94,7 +94,8 @@ _OF_SOURCES: dict[str, Rule] = {
 }
 SOURCE_FIELDS = frozenset(path.removeprefix("data.") for path in _OF_SOURCES)
 _FIXED |= _OF_SOURCES
-NEWER = ("train.precision", "evaluate.precision")  # left out where unset: older configs keep their fingerprint
+# Left out where they are unset, so that older configs keep their fingerprint.
+NEWER = ("train.precision", "train.shard_params", "evaluate.precision")
 _OPTIONAL = (
     *("data.pairs", *NEWER),
     *(f"train.{field}" for field in ("patience_epochs", "halve_patience_epochs", "clip_norm", "ema_decay")),
@@ -102,7 +103,6 @@ _OPTIONAL = (
 )
 
 _PAIRED = ("ada_gvae",)  # models that see the partner of each example
-
 _WEIGHTS = (
     *("capacity", "capacity_epochs", "discrete_capacity", "free_bits", "tc_weight", "prior_weight", "dip_diagonal"),
     *("dip_off_diagonal", "adversary_weight", "sparsity_weight", "contraction_weight", "code_weight"),

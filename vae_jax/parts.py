@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.data.dataset import Dataset
@@ -18,11 +19,11 @@ from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import make_evaluate
 from vae_jax.streams import stream
 from vae_jax.trained import make_model
-from vae_jax.training.loop import Program, with_best
-from vae_jax.training.mesh import Placement, check_batch_size, place
-from vae_jax.training.optim import make_hypers, make_optimizer
+from vae_jax.training.loop import Program, best_of
+from vae_jax.training.mesh import Placement, check_batch_size, copied_to_this_process, place
+from vae_jax.training.optim import Optimizer, make_hypers, make_optimizer
 from vae_jax.training.step import Step, init_state, make_chunk, make_step, run_pieces
-from vae_jax.types import Model, Spec, TrainState, Tree
+from vae_jax.types import Hypers, Model, Spec, TrainState, Tree
 
 
 class Parts(NamedTuple):
@@ -35,6 +36,13 @@ class Parts(NamedTuple):
     compile: Callable[[], Any]  # compiles `program.chunk`, which else its first call does; for a thread of its own
     abstract: Tree  # its shapes and shardings
     feeds: Mapping[str, Feed]  # by split
+    placement: Placement
+
+    def on_this_process(self, tree: Tree) -> tuple[Parts, Tree]:
+        """Return the feeds, in `Parts`, and a checkpoint tree for one process to evaluate. All have to call this."""
+        arrays = {name: feed.arrays for name, feed in self.feeds.items()}
+        arrays, tree = copied_to_this_process((arrays, tree), self.placement)
+        return self._replace(feeds={name: self.feeds[name]._replace(arrays=arrays[name]) for name in arrays}), tree
 
 
 def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
@@ -47,36 +55,43 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     per_epoch = steps_per_epoch(dataset.sizes["train"], batch_size)
     optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers(config["hypers"], per_epoch)
-    feeds = {name: make_feed(config["data"], dataset, name, placement.everywhere) for name in dataset.splits}
-
-    @functools.partial(jax.jit, out_shardings=placement.everywhere)
-    def init(key, hypers):
-        return with_best(init_state(model, optimizer, key, hypers))
-
+    feeds = {name: make_feed(config["data"], dataset, name, placement.put) for name in dataset.splits}
     evaluate = make_evaluate(model, feeds["validation"], config["evaluate"].get("precision", "fp32"))
 
     def validate(params, stats, hypers):
         size = min(config["evaluate"]["batch_size"], feeds["validation"].size)
         return mean(per_example(lambda i: evaluate(i, params, stats, hypers), feeds["validation"].size, size))
 
-    def start():
-        return init(stream(config["seed"], "model"), hypers)
-
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=placement.everywhere), jax.eval_shape(start)
-    )
+    start, abstract = _make_start(config, model, optimizer, hypers, placement)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     step, state = make_step(model, optimizer, config["train"].get("precision", "fp32")), TrainState(**abstract["state"])
     chunk, compile_chunk, close = _make_chunk(config, feeds["train"], dataset, step, state, placement)
-    program = Program(chunk, validate, per_epoch, close, model.alarm)
+    best = jax.jit(best_of, out_shardings=shardings["best"])
+    program = Program(chunk, validate, best, per_epoch, close, model.alarm)
     if model.refit:
         refit_at = math.ceil(hypers["pretrain_steps"])
-        refit = _make_refit(config, model, feeds["train"], refit_at // per_epoch, placement)
+        refit = _make_refit(config, model, feeds["train"], refit_at // per_epoch, shardings["state"]["params"])
         program = program._replace(refit=refit, refit_at=refit_at)
-    return Parts(spec, model, program, start, compile_chunk, abstract, feeds)
+    return Parts(spec, model, program, start, compile_chunk, abstract, feeds, placement)
+
+
+def _make_start(
+    config: Mapping[str, Any], model: Model, optimizer: Optimizer, hypers: Hypers, placement: Placement
+) -> tuple[Callable[[], Tree], Tree]:
+    """Return what makes the checkpoint tree before the first step, and the shapes and shardings of that tree."""
+
+    def begin(key: jax.Array, hypers: Hypers) -> Tree:
+        state = init_state(model, optimizer, key, hypers)
+        return {"state": state._asdict(), "best": best_of(state, jnp.inf)}
+
+    given = stream(config["seed"], "model"), hypers
+    abstract = placement.abstract(jax.eval_shape(begin, *given), bool(config["train"].get("shard_params")))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return functools.partial(jax.jit(begin, out_shardings=shardings), *given), abstract
 
 
 def _make_refit(
-    config: Mapping[str, Any], model: Model, feed: Feed, epoch: int, placement: Placement
+    config: Mapping[str, Any], model: Model, feed: Feed, epoch: int, shardings: Tree
 ) -> Callable[[TrainState], TrainState]:
     """Return state -> state, its parameters refitted to the codes of the training pictures as `epoch` shows them."""
 
@@ -90,7 +105,7 @@ def _make_refit(
 
         found = per_example(codes, feed.size, min(config["evaluate"]["batch_size"], feed.size))["code"]
         params = model.refit(state.params, found, config["seed"])
-        return state._replace(params=jax.device_put(params, placement.everywhere))
+        return state._replace(params=jax.device_put(params, shardings))
 
     return refit
 
@@ -121,7 +136,8 @@ def _make_chunk(
 
     one = np.zeros(1, np.int32)
     rows = jax.tree.map(rows_like, feed.row(one, one))
-    jitted = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=placement.everywhere)
+    outputs = jax.tree.map(lambda leaf: leaf.sharding, state), placement.everywhere
+    jitted = jax.jit(make_chunk(step, batch_of), donate_argnums=0, out_shardings=outputs)
     compiled = functools.cache(jitted.lower(state, feed.arrays, rows, 0, length).compile)
 
     def chunk(state, start, stop):

@@ -25,6 +25,7 @@ from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
+from vae_jax.training.hosts import ALONE, Hosts
 from vae_jax.training.loop import Clock, Outlet, fit
 from vae_jax.training.stop import StopRequest
 from vae_jax.types import Tree
@@ -52,35 +53,41 @@ def train(
         return run(config, dataset, folder)
 
 
-def run(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, started_at: float | None = None) -> dict:
-    """Train in a folder that is held open; see `train`. `started_at`: time.time() at the start of the process."""
+def run(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    folder: pathlib.Path,
+    started_at: float | None = None,
+    hosts: Hosts = ALONE,
+) -> dict[str, Any]:
+    """Train in a folder that is held open; see `train`.
+
+    `started_at` is time.time() at the start of the process. Of several processes, `hosts`, each calls this.
+    """
     started_at = started_at or time.time()
-    if (folder / "results.json").exists():
+    if hosts.agree((folder / "results.json").exists()):
         results.check_data(read_manifest(folder), sha256(dataset))
         figures = read_results(folder)
         say(f"{folder} holds this run, finished")
         return figures
+    if hosts.count > 1:
+        hosts.check_same("data", sha256(dataset))
     parts, clock = put_together(config, dataset), Clock()
-    tree = _begin(config, dataset, parts, folder)
+    tree = _begin(config, dataset, parts, folder, hosts)
     with StopRequest() as stopping:
-        tree = _train(config, parts, tree, folder, stopping, clock)
-        speed = clock.steps_per_second()
-        stopping.from_now_on_at_once()
-        say("evaluating on the test split")
-        figures, pca = results.evaluate(config, dataset, parts, tree)
-        figures |= {
-            "best_step": int(tree["best"]["step"]),
-            "steps": int(tree["state"]["step"]),
-            "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(tree["state"]["params"])),
-            "state_sha256": state_sha256(tree["state"]),
-            "images_per_second": speed * config["train"]["batch_size"] if clock.steps else None,
+        tree = _train(config, parts, tree, folder, stopping, clock, hosts)
+        speed = {
+            "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
             "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
         }
-        pictures = results.draw(config, parts, tree, pca, folder)
-        figures["seconds_total"] = time.time() - started_at
-        write_json(folder / "results.json", figures)
-    say("pictures: " + ", ".join(os.path.relpath(p) for p in pictures))
-    return figures
+        stopping.from_now_on_at_once()
+        parts, tree = parts.on_this_process(tree)
+        figures = None
+        if hosts.first:
+            figures = _finish(config, dataset, parts, tree, folder) | speed
+            figures["seconds_total"] = time.time() - started_at
+            write_json(folder / "results.json", figures)
+        return hosts.agree(figures)
 
 
 def use_compilation_cache() -> None:
@@ -93,12 +100,13 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pathlib.Path) -> Tree:
+def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pathlib.Path, hosts: Hosts) -> Tree:
     """Return the checkpoint tree to train from: that of the folder's newest checkpoint, or that of the start."""
     with concurrent.futures.ThreadPoolExecutor(1) as other:
         compiled = other.submit(parts.compile)  # meanwhile: it takes about as long as what is done here
-        found = restore(folder / "checkpoints", parts.abstract, say)
-        _record(config, dataset, folder, found[0] if found else 0)
+        found = restore(folder / "checkpoints", parts.abstract, say, hosts)
+        if hosts.first:
+            _record(config, dataset, folder, found[0] if found else 0)
         if found:
             say(f"resuming at step {found[0]}")
         tree = found[1] if found else jax.block_until_ready(parts.start())
@@ -107,7 +115,13 @@ def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pa
 
 
 def _train(
-    config: Mapping[str, Any], parts: Parts, tree: Tree, folder: pathlib.Path, stopping: StopRequest, clock: Clock
+    config: Mapping[str, Any],
+    parts: Parts,
+    tree: Tree,
+    folder: pathlib.Path,
+    stopping: StopRequest,
+    clock: Clock,
+    hosts: Hosts,
 ) -> Tree:
     """Train to the end and return the final checkpoint tree."""
     step = int(tree["state"]["step"])
@@ -116,13 +130,36 @@ def _train(
     with (
         contextlib.closing(parts.program),
         Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"]) as checkpoints,
-        MetricLog(folder, step) as log,
+        MetricLog(folder, step) if hosts.first else contextlib.nullcontext() as log,
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
+
+        def wait():
+            checkpoints.wait()
+            hosts.agree()  # lest one of them ends the others before they are done
+
         newest = functools.partial(newest_step, folder / "checkpoints")
-        outlet = Outlet(checkpoints.save, checkpoints.wait, newest, log.write, progress.update, say, unit)
-        seconds = config["checkpoint"]["every_seconds"]
-        return fit(parts.program, tree, outlet, config["train"], seconds, stopping, clock)
+        write = log.write if hosts.first else _write_nothing
+        outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop)
+        return fit(parts.program, tree, outlet, config["train"], config["checkpoint"]["every_seconds"], stopping, clock)
+
+
+def _write_nothing(*_: Any) -> None:
+    pass
+
+
+def _finish(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree, folder: pathlib.Path) -> dict:
+    """Evaluate the trained parameters, draw their pictures and return the figures."""
+    say("evaluating on the test split")
+    figures, pca = results.evaluate(config, dataset, parts, tree)
+    pictures = results.draw(config, parts, tree, pca, folder)
+    say("pictures: " + ", ".join(os.path.relpath(p) for p in pictures))
+    return figures | {
+        "best_step": int(tree["best"]["step"]),
+        "steps": int(tree["state"]["step"]),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(tree["state"]["params"])),
+        "state_sha256": state_sha256(tree["state"]),
+    }
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:

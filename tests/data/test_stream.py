@@ -110,7 +110,7 @@ def wait_until(condition, seconds=20):
 def test_batches_are_those_in_memory_to_the_bit(workers, lazy):
     config, dataset = digits()
     put = place().put_steps
-    resident = make_feed(config.data, dataset, "train", place().everywhere)
+    resident = make_feed(config.data, dataset, "train", place().put)
     expected = batches(resident, index_pieces(Order(0, 1297, BATCH), LENGTH, put), 0, 60)
     streamed = make_feed({**config.data, "memory_mb": 0}, make_lazy(dataset)[0] if lazy else dataset, "train")
     stream = stream_of(streamed.row, workers=workers, put=put)

@@ -44,7 +44,9 @@ class Feed(NamedTuple):
         return lambda index, *args: run(self.arrays, self.row(index), *args)
 
 
-def make_feed(config: Mapping[str, Any], dataset: Dataset, split: str, placement: Any = None) -> Feed:
+def make_feed(
+    config: Mapping[str, Any], dataset: Dataset, split: str, put: Callable[[Tree], Tree] = jax.device_put
+) -> Feed:
     """Return the feed of a split.
 
     The set is streamed if all its splits, as they are stored, take more than `config.memory_mb` (1 MB = 10^6 bytes).
@@ -55,7 +57,7 @@ def make_feed(config: Mapping[str, Any], dataset: Dataset, split: str, placement
         config: `config.data`.
         dataset: all splits.
         split: which one.
-        placement: the device or sharding of a split that is not streamed.
+        put: places the arrays of a split that is not streamed on the devices.
 
     Raises:
         ConfigError: there are to be pairs, and the data do not have them.
@@ -75,7 +77,7 @@ def make_feed(config: Mapping[str, Any], dataset: Dataset, split: str, placement
         images = {name: row[name].reshape(-1, *dataset.shape) for name in row if name.endswith("image")}
         return batch_of(row | images, epoch, training)
 
-    return Feed(size, jax.device_put((flat, pairs), placement), lambda index, *_: index, batch)
+    return Feed(size, put((flat, pairs)), lambda index, *_: index, batch)
 
 
 def picture_bytes(dataset: Dataset) -> int:

@@ -21,11 +21,13 @@ import jax
 
 from vae_jax.errors import ConfigError, StorageError
 from vae_jax.training.fingerprint import fingerprint, raw_keys
+from vae_jax.training.hosts import ALONE, Hosts
+from vae_jax.training.mesh import to_all_processes, to_this_process
 from vae_jax.types import Tree
 
 
 class Checkpoints:
-    """The checkpoints of one run, written by one process. Use as a context manager."""
+    """The checkpoints of one run, which all its processes write together. Use as a context manager."""
 
     def __init__(self, folder: pathlib.Path, keep: int):
         self.folder, self.keep = folder, keep
@@ -78,33 +80,40 @@ def newest_step(folder: pathlib.Path) -> int | None:
     return max(_steps(folder), default=None)
 
 
-def restore(folder: pathlib.Path, abstract: Tree, report: Any = print) -> tuple[int, Tree] | None:
+def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Hosts = ALONE) -> tuple[int, Tree] | None:
     """Return (step, tree) of the newest undamaged checkpoint, or None where there has never been one.
 
-    Only the process that holds the run folder may call this: it renames damaged steps to corrupt-<step>-<time>.
+    The process that holds the run folder has to call this, and with it all others of the run: each reads by itself, and
+    a step that is damaged for one is damaged for all. It is renamed to corrupt-<step>-<time>.
 
     Args:
         folder: the run's checkpoints.
         abstract: a tree of `jax.ShapeDtypeStruct`s with shardings, of the shapes to expect.
         report: called with a line for each damaged step.
+        hosts: the processes of the run.
 
     Raises:
         ConfigError: the checkpoint is sound, but of another model.
         StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
     """
     found = None
-    for step in sorted(_steps(folder), reverse=True):
-        path = folder / str(step)
+    for step in hosts.agree(sorted(_steps(folder), reverse=True)):
+        path, problem, tree = folder / str(step), None, None
         try:
             if found is None:
-                found = step, _load(path, abstract)
+                tree = _load(path, abstract) if hosts.count == 1 else _load_by_itself(path, abstract)
             else:  # of the older steps only what Orbax reads of all before it writes: one bad one stops every save
                 _description(path)
         except _Damaged as error:
+            problem = str(error)
+        problem = hosts.agree(problem, lambda problems: next(filter(None, problems), None))
+        if problem is None:
+            found = found or (step, tree)
+        elif hosts.first:
             aside = folder / f"corrupt-{step}-{int(time.time())}"
             path.rename(aside)
-            report(f"checkpoint {step} is damaged ({error}); set aside as {aside.name}")
-    if found is None and folder.is_dir() and any(folder.glob("corrupt-*")):
+            report(f"checkpoint {step} is damaged ({problem}); set aside as {aside.name}")
+    if hosts.agree(found is None and folder.is_dir() and any(folder.glob("corrupt-*"))):
         raise StorageError(f"every checkpoint in {folder} is damaged; delete that folder to start the run anew")
     return found
 
@@ -170,6 +179,14 @@ def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
     if wrong:
         raise _Damaged(f"its fingerprint differs at {', '.join(sorted(wrong)[:3])}")
     return tree
+
+
+def _load_by_itself(path: pathlib.Path, abstract: Tree) -> Tree:
+    """Load one step, as every process of several does, without waiting for the others: one may find it damaged."""
+    ocp, this = _orbax(), jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=this, active_processes={this})
+    with ocp.Context(multiprocessing_options=options):
+        return to_all_processes(_load(path, to_this_process(abstract)), abstract)
 
 
 def _reading(read: Callable[[], Any]) -> Any:

@@ -22,6 +22,7 @@ class Program(NamedTuple):
     chunk: Callable[[TrainState, int, int], tuple[TrainState, dict[str, np.ndarray]]]
     """(state, start, stop) -> (state after the steps start..stop-1, their metrics, each [stop - start])"""
     validate: Callable[[Tree, Tree, Mapping[str, jax.Array]], dict[str, float]]  # (params, stats, hypers) -> means
+    best: Callable[[TrainState, np.float32], Tree]  # `best_of`, compiled
     steps_per_epoch: int
     close: Callable[[], None]  # ends the threads and processes that read ahead
     alarm: Callable[[Mapping[str, float]], str | None] | None = None  # as `Model.alarm`
@@ -39,6 +40,8 @@ class Outlet(NamedTuple):
     show: Callable[[int, str], None]  # (step, text)
     warn: Callable[[str], None]  # (line)
     unit: str  # of the loss
+    agree: Callable[[str | None, bool], tuple[str | None, bool]] = lambda signal_name, due: (signal_name, due)
+    """(signal that has arrived, whether a save is due) -> the same for all processes; called once per chunk"""
 
 
 class Clock:
@@ -60,16 +63,11 @@ class Clock:
         return self.steps / max(time.monotonic() - self.since, 1e-9)
 
 
-def with_best(state: TrainState, value: float = float("inf")) -> Tree:
-    """Return the checkpoint tree: the state, and a copy of the parameters to evaluate, with the loss they reached."""
+def best_of(state: TrainState, value: jax.Array) -> Tree:
+    """Return what a checkpoint holds beside the state: a copy of the parameters to evaluate, with their loss."""
     params = averaged_params(state.opt_state, state.params)
     best = {"params": params, "stats": state.stats, "loss": jnp.float32(value), "step": state.step}
-    return {"state": state._asdict(), "best": _copied(best)}
-
-
-@jax.jit  # all leaves in one program
-def _copied(tree: Tree) -> Tree:
-    return jax.tree.map(jnp.copy, tree)
+    return jax.tree.map(jnp.copy, best)
 
 
 def fit(
@@ -85,7 +83,7 @@ def fit(
 
     Args:
         program: see `Program`.
-        tree: as `with_best` makes it, or as restored; its buffers are given to the compiled program.
+        tree: of the start, or as restored; its buffers are given to the compiled program.
         outlet: see `Outlet`.
         config: `config.train`.
         checkpoint_seconds: the least time between two saves; the end is always saved.
@@ -117,9 +115,9 @@ def fit(
         if not warned and (warning := program.alarm and program.alarm(means)):
             outlet.warn(f"warning, step {step}: {warning}")
             warned = True
-        signal_name = stopping.signal_name
+        signal_name, due = outlet.agree(stopping.signal_name, time.monotonic() - saved_at >= checkpoint_seconds)
         done = step == total or _impatient(step, best, config, per_epoch)
-        if done or signal_name or time.monotonic() - saved_at >= checkpoint_seconds:
+        if done or signal_name or due:
             outlet.save(step, {"state": state._asdict(), "best": best})
             saved_at = time.monotonic()
         if signal_name:
@@ -158,13 +156,13 @@ def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int)
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:
-    new = with_best(state)["best"]
-    value = program.validate(new["params"], new["stats"], state.hypers)
+    params = averaged_params(state.opt_state, state.params)
+    value = program.validate(params, state.stats, state.hypers)
     if not all(np.isfinite(list(value.values()))):
         raise Diverged(f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate")
-    loss = jnp.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
-    if select == "last" or loss < best["loss"]:
-        return new | {"loss": loss}, value
+    loss = np.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
+    if select == "last" or loss < np.float32(best["loss"]):
+        return program.best(state, loss), value
     return best, value
 
 
