@@ -68,16 +68,18 @@ def fit_group(
     state = _start(programs, config, chosen)
     advance = _make_advance(programs, chosen, group, settings)
     validate = _make_validate(programs, chosen, held_out)
-    best = _candidate(state, np.full(programs.slots, np.inf, np.float32))
+    kept = _copy(_selectable(state))
+    loss, reached = np.full(programs.slots, np.inf, np.float32), np.zeros(programs.slots, np.int32)
     for start, stop in _pieces(total, period, settings["steps_per_call"]):
         state, losses = advance(state, start, stop)
         if stop % period == 0 or stop == total:
-            new = _candidate(state, np.inf)
-            value = validate(new.params, new.stats, state.hypers)
+            value = validate(*_selectable(state), state.hypers)
             _check_finite("validation loss", value[: len(group), None], stop, group)
-            best = _better(best, new._replace(loss=value), settings["select"] == "last")
+            better = (value < loss) | (settings["select"] == "last")
+            kept = _replace(kept, _selectable(state), better)
+            loss, reached = np.where(better, value, loss), np.where(better, np.int32(stop), reached)
             show(stop, losses.mean(axis=1), value[: len(group)])
-    return jax.tree.map(lambda leaf: leaf[: len(group)], jax.device_get(best))
+    return jax.tree.map(lambda leaf: leaf[: len(group)], Best(*jax.device_get(kept), loss, reached))
 
 
 def _start(programs: Programs, config: Mapping[str, Any], members: Sequence[Member]) -> TrainState:
@@ -85,7 +87,7 @@ def _start(programs: Programs, config: Mapping[str, Any], members: Sequence[Memb
     size = config["train"]["batch_size"]
     keys = jnp.stack([stream(member.seed, "model") for member in members])
     hypers = [make_hypers({**config["hypers"], **m.hypers}, steps_per_epoch(len(m.train), size)) for m in members]
-    return programs.start(keys, jax.tree.map(lambda *values: jnp.stack(values), *hypers))
+    return programs.start(keys, jax.tree.map(lambda *values: np.stack(values), *hypers))
 
 
 def _make_advance(
@@ -128,17 +130,20 @@ def _make_validate(
     return validate
 
 
-def _candidate(state: TrainState, loss: Any) -> Best:
-    """Return what would be selected of this state, with the loss that it reaches."""
-    params = averaged_params(state.opt_state, state.params)
-    return Best(*jax.tree.map(jnp.copy, (params, state.stats, loss, state.step)))
+def _selectable(state: TrainState) -> tuple[Tree, Tree]:
+    """Return the parameters and statistics that may be selected of a state; they are the state's own."""
+    return averaged_params(state.opt_state, state.params), state.stats
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _better(old: Best, new: Best, always_new: bool) -> Best:
-    """Return for each member the one of lower loss."""
-    take = (new.loss < old.loss) | always_new
-    return jax.tree.map(lambda a, b: jnp.where(take.reshape(-1, *[1] * (a.ndim - 1)), b, a), old, new)
+@jax.jit
+def _copy(tree: Tree) -> Tree:
+    return jax.tree.map(jnp.copy, tree)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _replace(old: Tree, new: Tree, chosen: jax.Array) -> Tree:
+    """Return the new leaves of the chosen members, and the old ones of the others."""
+    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), b, a), old, new)
 
 
 def _pieces(total: int, period: int, length: int) -> Iterator[tuple[int, int]]:

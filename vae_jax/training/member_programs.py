@@ -131,7 +131,6 @@ def _needed(run: Any, judge: Any, data: tuple[Tree, Tree], at_once: bool, slots:
     train, held_out = (sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) for arrays in data)
     selected = validation.argument_size_in_bytes - held_out
     kept = training.argument_size_in_bytes - train + training.output_size_in_bytes - training.alias_size_in_bytes
-    # Selected are the candidate, the best so far and what takes its place.
-    each = kept + validation.output_size_in_bytes + 3 * selected
+    each = kept + validation.output_size_in_bytes + selected  # a copy of what has been the best so far
     scratch = max(training.temp_size_in_bytes, validation.temp_size_in_bytes)
     return (0, (each + scratch) // slots) if at_once else (scratch, each // slots)
