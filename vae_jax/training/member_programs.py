@@ -131,6 +131,11 @@ def _needed(run: Any, judge: Any, data: tuple[Tree, Tree], at_once: bool, slots:
     train, held_out = (sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) for arrays in data)
     selected = validation.argument_size_in_bytes - held_out
     kept = training.argument_size_in_bytes - train + training.output_size_in_bytes - training.alias_size_in_bytes
-    each = kept + validation.output_size_in_bytes + selected  # a copy of what has been the best so far
-    scratch = max(training.temp_size_in_bytes, validation.temp_size_in_bytes)
-    return (0, (each + scratch) // slots) if at_once else (scratch, each // slots)
+    # Beside what they keep: a copy of what has been the best so far.
+    each = kept + validation.output_size_in_bytes + selected
+    if at_once:
+        return 0, (each + max(training.temp_size_in_bytes, validation.temp_size_in_bytes)) // slots
+    # Where members are run one after another, what comes out of each is stacked beside what went in.
+    stacked = training.output_size_in_bytes if slots > 1 else 0
+    scratch = max(training.temp_size_in_bytes - stacked, validation.temp_size_in_bytes)
+    return scratch, (each + stacked) // slots

@@ -93,13 +93,13 @@ def _fitting(
         if needed <= free:
             break
         if count == 1:
-            raise MemoryError(f"a member needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free")
+            raise MemoryError(f"a member needs {needed / 1e6:.3g} MB, and {free / 1e6:.3g} MB are free")
         most = rows * int((free - programs.bytes_once) // programs.bytes_each)
         # Of groups as few as can be, and even ones. Less than a member for each device is one for some of them.
         count = _even(num_members, most) if 0 < most < count else count // 2
     if count < num_members:
         say(
-            f"{num_members} members do not fit into {free / 1e6:.0f} MB of a device: trained in "
+            f"{num_members} members do not fit into {free / 1e6:.3g} MB of a device: trained in "
             f"{-(-num_members // count)} groups of {count}, one after another"
         )
     return programs, count
