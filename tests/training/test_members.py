@@ -64,7 +64,7 @@ def programs(count, devices):
 
 def megabytes(compiled):
     """What its members need on a device."""
-    return (compiled.bytes_once + compiled.bytes_each * compiled.slots / compiled.placement.num_rows) / 1e6
+    return (compiled.bytes_once + compiled.bytes_each * compiled.sizes.slots / compiled.placement.num_rows) / 1e6
 
 
 def assert_same(best, other, members=slice(None)):
@@ -191,7 +191,7 @@ def test_groups_are_as_few_as_memory_allows(num_members, num_devices, free, size
     def compiled(count):
         asked.append(count)
         placement = place_members(count, 16, jax.devices()[:num_devices])
-        return member_programs.Programs(placement, placement.slots(count), None, None, None, 10, 10)
+        return member_programs.Programs(placement, Sizes(placement.slots(count), 5, 16, 20), None, None, None, 10, 10)
 
     assert members._fitting(compiled, num_members, free / 1e6, [].append)[1] == sizes[-1]
     assert asked == sizes

@@ -48,7 +48,6 @@ def fit_group(
     members: Sequence[Member],
     group: range,
     longest: int,
-    held_out: int,
     show: Show,
 ) -> Best:
     """Train the members of a group and return what was selected of each, on the host.
@@ -59,17 +58,16 @@ def fit_group(
         members: all of them.
         group: the numbers of those to train.
         longest: steps in an epoch of the member with the most examples.
-        held_out: examples in a batch of validation.
         show: see `fit_members`.
     """
     settings = config["train"]
-    chosen = [members[min(number, group[-1])] for number in range(group[0], group[0] + programs.slots)]
+    chosen = [members[min(number, group[-1])] for number in range(group[0], group[0] + programs.sizes.slots)]
     period, total = settings["eval_every_epochs"] * longest, settings["epochs"] * longest
     state = _start(programs, config, chosen)
-    advance = _make_advance(programs, chosen, group, settings)
-    validate = _make_validate(programs, chosen, held_out)
+    advance = _make_advance(programs, chosen, group)
+    validate = _make_validate(programs, chosen)
     kept = _copy(_selectable(state))
-    loss, reached = np.full(programs.slots, np.inf, np.float32), np.zeros(programs.slots, np.int32)
+    loss, reached = np.full(programs.sizes.slots, np.inf, np.float32), np.zeros(programs.sizes.slots, np.int32)
     for start, stop in _pieces(total, period, settings["steps_per_call"]):
         state, losses = advance(state, start, stop)
         if stop % period == 0 or stop == total:
@@ -84,18 +82,18 @@ def fit_group(
 
 def _start(programs: Programs, config: Mapping[str, Any], members: Sequence[Member]) -> TrainState:
     """Return the state before the first step, every leaf [M, ...]."""
-    size = config["train"]["batch_size"]
+    size = programs.sizes.batch
     keys = jnp.stack([stream(member.seed, "model") for member in members])
     hypers = [make_hypers({**config["hypers"], **m.hypers}, steps_per_epoch(len(m.train), size)) for m in members]
     return programs.start(keys, jax.tree.map(lambda *values: np.stack(values), *hypers))
 
 
 def _make_advance(
-    programs: Programs, members: Sequence[Member], group: range, settings: Mapping[str, Any]
+    programs: Programs, members: Sequence[Member], group: range
 ) -> Callable[[TrainState, int, int], tuple[TrainState, np.ndarray]]:
     """Return (state, start, stop) -> (state after the steps start..stop-1, the losses of the group [m,S])."""
-    orders = [Order(member.seed, len(member.train), settings["batch_size"]) for member in members]
-    length, placement = settings["steps_per_call"], programs.placement
+    orders = [Order(member.seed, len(member.train), programs.sizes.batch) for member in members]
+    length, placement = programs.sizes.steps, programs.placement
     per_epoch = [steps_per_epoch(order.num_examples, order.batch_size) for order in orders]
     per_epoch = jax.device_put(np.array(per_epoch, np.int32), placement.members)
 
@@ -112,11 +110,9 @@ def _make_advance(
     return advance
 
 
-def _make_validate(
-    programs: Programs, members: Sequence[Member], size: int
-) -> Callable[[Tree, Tree, Hypers], np.ndarray]:
+def _make_validate(programs: Programs, members: Sequence[Member]) -> Callable[[Tree, Tree, Hypers], np.ndarray]:
     """Return (params, stats, hypers) -> the mean loss of every member on its held-out examples, [M] float32."""
-    counts = [len(member.held_out) for member in members]
+    counts, size = [len(member.held_out) for member in members], programs.sizes.validation_batch
     width = -(-max(counts) // size) * size
     index = np.stack([np.resize(member.held_out, width) for member in members]).astype(np.int32)  # repeats, to fill up
     rows = [jax.device_put(index[:, i : i + size], programs.placement.members) for i in range(0, width, size)]

@@ -32,7 +32,7 @@ class Programs(NamedTuple):
     """What trains the M members of a group. What has M in front lies on the mesh as `MemberMesh.members` says."""
 
     placement: MemberMesh
-    slots: int  # M
+    sizes: Sizes
     start: Callable[[jax.Array, Hypers], TrainState]  # (keys [M], hypers, each [M])
     chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     """(state, rows [M,S,B], steps in an epoch [M], begin, end) -> (state, metrics, each [M,S]); see `make_chunk`"""
@@ -96,7 +96,7 @@ def compile_group(
     needed = _needed(run, judge, (data, held_out_data), at_once, sizes.slots // placement.num_rows)
     return Programs(
         placement,
-        sizes.slots,
+        sizes,
         jax.jit(jax.vmap(init), out_shardings=placement.members),
         lambda state, rows, per_epoch, *span: run((data, *map(jnp.int32, span)), state, rows, per_epoch),
         functools.partial(judge, held_out_data),

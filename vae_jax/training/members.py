@@ -72,7 +72,7 @@ def fit_members(
 
     programs, count = _fitting(compiled, len(members), memory_mb, say)
     groups = [range(first, min(first + count, len(members))) for first in range(0, len(members), count)]
-    found = [fit_group(programs, config, members, group, per_epoch, held_out, show) for group in groups]
+    found = [fit_group(programs, config, members, group, per_epoch, show) for group in groups]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
@@ -89,7 +89,7 @@ def _fitting(
         programs = compiled(count)
         rows = programs.placement.num_rows
         free = free_bytes(programs.placement) if memory_mb is None else 1e6 * memory_mb
-        needed = programs.bytes_once + programs.bytes_each * programs.slots // rows
+        needed = programs.bytes_once + programs.bytes_each * programs.sizes.slots // rows
         if needed <= free:
             break
         if count == 1:
