@@ -92,11 +92,14 @@ def batched(platform: str) -> bool:
     """Tell whether members of one device are trained in one batched computation, or one after another.
 
     On a CPU one after another is as quick or quicker, whatever the network, and needs room for one member's work alone.
-    Microseconds of a core for an image, 2 cores, a device each, jax 0.10.2 (medians; a plain run beside them):
+    Throughput over that of a plain run, 2 cores, a device each, jax 0.10.2, medians of timings when no other program
+    took more than a fifth of a core:
 
-    - 784-128-20, batch 64, M = 2, 4, 16: at once 20.8, 18.2, 18.2; in turn 18.2, 16.9, 17.3; plain 18.2, 18.9, 18.7
-    - 784-500-20, batch 128, M = 2, 4, 16: at once 45.6, 40.0, 41.4; in turn 38.4, 40.4, 39.5; plain 39.1, 39.7, 38.0
-    - convolutions 32-64-256-16, batch 128, M = 4: at once 488; in turn 464; plain 483
+    - 784-128-20, batch 64, M = 16: one after another 1.47, at once 1.23, at once on one device of both cores 1.08
+    - convolutions 32-64-256-16, batch 128, M = 4: 1.08, 1.02, 0.95, for these use both cores in a plain run too
+
+    Microseconds of a core for an image, one after another, at once, and in a plain run: 784-500-20, batch 128, M = 2:
+    38, 46, 39; M = 4: 40, 40, 40; M = 16: 40, 41, 38.
 
     Elsewhere it is not measured yet: a small model leaves most of a GPU idle, which members at once fill. Convolutions
     of members at once are grouped ones there, and may be the exception.
