@@ -26,8 +26,10 @@ def main(argv):
         from vae_jax.run import use_compilation_cache
         from vae_jax.tasks.anomaly.one_class import run
         from vae_jax.tasks.anomaly.report import table
+        from vae_jax.training.member_mesh import one_device_per_core
 
         use_compilation_cache()
+        one_device_per_core()
         results = run(settings, dataset, folder, args.sequential, say)
         say(table(results))
         say(f"written to {folder}: one_class.json, pictures/one_class.png, pictures/roc.png")

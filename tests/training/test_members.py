@@ -1,6 +1,7 @@
 """Members of one program: each equals its run alone, on its own examples, with its own seed and hyperparameters."""
 
 import functools
+import types
 
 import jax
 import numpy as np
@@ -13,7 +14,11 @@ from vae_jax.errors import ConfigError, Diverged
 from vae_jax.parts import put_together
 from vae_jax.streams import stream
 from vae_jax.trained import make_model
+from vae_jax.training import member_programs, members
+from vae_jax.training.member_mesh import place_members
+from vae_jax.training.member_programs import Sizes, compile_group
 from vae_jax.training.members import Member, fit_members
+from vae_jax.training.optim import make_hypers, make_optimizer
 from vae_jax.types import TrainState
 
 KEY = stream(20140116, "evaluate")  # as in a run
@@ -42,11 +47,30 @@ def of_digit(digit, seed, **hypers):
     return Member(seed, train[: 112 + digit], held_out, hypers)  # seven batches each, and so as many steps alone
 
 
-def fit(members, **overrides):
+def fit(members, overrides=types.MappingProxyType({}), **options):
     config, _, feeds, model = parts(**overrides)
     shown = []
-    best = fit_members(model, config, feeds, members, KEY, lambda *row: shown.append(row))
+    best = fit_members(model, config, feeds, members, KEY, lambda *row: shown.append(row), **options)
     return best, shown
+
+
+def programs(count, devices):
+    config, _, feeds, model = parts()
+    placement = place_members(count, 16, devices)
+    sizes = Sizes(placement.slots(count), 5, 16, 20)
+    hypers = make_hypers(config["hypers"], 7)
+    return compile_group(model, make_optimizer(config, 28, 7), feeds, KEY, hypers, placement, sizes)
+
+
+def megabytes(compiled):
+    """What its members need on a device."""
+    return (compiled.bytes_once + compiled.bytes_each * compiled.sizes.slots / compiled.placement.num_rows) / 1e6
+
+
+def assert_same(best, other, members=slice(None)):
+    """To rounding, which steps of training make larger."""
+    np.testing.assert_allclose(best.loss, other.loss[members], rtol=1e-3)
+    np.testing.assert_array_equal(best.step, other.step[members])
 
 
 LEARNS_ZEROS = of_digit(0, 0, learning_rate=3e-2)._replace(held_out=of_digit(1, 0).held_out)  # and is asked for ones
@@ -61,7 +85,7 @@ def together():
 
 def test_a_member_equals_its_run_alone_and_last_is_not_best(together):
     best, shown = together
-    alone, losses = fit([LEARNS_ZEROS], train__select="last")
+    alone, losses = fit([LEARNS_ZEROS], {"train__select": "last"})
     assert len(shown) == len(losses) == 4
     for (step, train, value), (step_alone, train_alone, value_alone) in zip(shown, losses, strict=True):
         assert step == step_alone
@@ -76,7 +100,7 @@ def test_a_member_with_all_examples_is_an_ordinary_run():
     settings = {"train__epochs": 1, "train__eval_every_epochs": 1, "schedule__name": "constant"}
     config, dataset, *_ = parts(seed=3, data__seed=3, **settings)
     everything = Member(3, np.arange(dataset.sizes["train"]), np.arange(dataset.sizes["validation"]))
-    best, shown = fit([everything], seed=3, data__seed=3, **settings)
+    best, shown = fit([everything], {"seed": 3, "data__seed": 3, **settings})
     run = put_together(config, dataset)
     state, step = TrainState(**run.start()["state"]), run.program.steps_per_epoch
     state, _ = run.program.chunk(state, 0, step)
@@ -114,10 +138,65 @@ def evaluated(model, params, stats, hypers, batch):
     return model.evaluate(params, stats, batch, KEY, hypers)["loss"]
 
 
-def test_a_member_that_diverges_is_named():
-    members = [of_digit(0, 0), of_digit(1, 0, learning_rate=1e30)]
-    with pytest.raises(Diverged, match=r"of member 1 is (nan|inf) at step \d"):
-        fit(members)
+def test_devices_make_no_difference_nor_a_batched_computation(together, monkeypatch):
+    """By default all four devices were used; the fifth member was the second on the first of them."""
+    monkeypatch.setattr(member_programs, "batched", lambda _: True)
+    best, _ = fit(MEMBERS, devices=jax.devices()[:1])
+    assert_same(best, together[0])
+
+
+def test_a_batch_is_shared_by_the_devices_that_members_leave_over(together):
+    best, _ = fit(MEMBERS[2:4], devices=jax.devices())
+    assert_same(best, together[0], slice(2, 4))
+
+
+def test_members_that_do_not_fit_are_trained_in_groups(together):
+    said, two = [], jax.devices()[:2]
+    memory_mb = 1.2 * megabytes(programs(2, two))
+    best, shown = fit(MEMBERS, devices=two, memory_mb=memory_mb, say=said.append)
+    assert_same(best, together[0])
+    (line,) = said
+    assert line.startswith("5 members do not fit") and line.endswith("trained in 3 groups of 2, one after another")
+    assert [len(values) for _, values, _ in shown] == [2] * 4 + [2] * 4 + [1] * 4
+    diverging = [*MEMBERS[:3], of_digit(0, 0, learning_rate=1e30), FEW]
+    with pytest.raises(Diverged, match=r"of member 3 is (nan|inf) at step \d"):
+        fit(diverging, devices=two, memory_mb=memory_mb)
+
+
+def test_memory_for_more_members_is_foretold():
+    two, six = (programs(count, jax.devices()[:1]) for count in (2, 6))
+    foretold = two.bytes_once + 6 * two.bytes_each
+    assert megabytes(six) == pytest.approx(foretold / 1e6, rel=0.05)
+    params, _ = parts()[3].init(KEY)
+    assert two.bytes_each > 4 * sum(leaf.nbytes for leaf in jax.tree.leaves(params))  # two moments, and the best
+
+
+@pytest.mark.parametrize(
+    ("num_members", "num_devices", "free", "sizes"),
+    [
+        (5, 1, 60, [5]),
+        (5, 1, 59, [5, 3]),  # even groups, not four and one
+        (16, 1, 40, [16, 3]),
+        (16, 2, 90, [16]),
+        (16, 2, 89, [16, 8]),
+        (16, 4, 25, [16, 4]),
+        (3, 4, 20, [3]),
+        (2, 1, 20, [2, 1]),
+    ],
+)
+def test_groups_are_as_few_as_memory_allows(num_members, num_devices, free, sizes):
+    """Ten bytes, and ten for each member of a device; no more is compiled than has to be."""
+    asked = []
+
+    def compiled(count):
+        asked.append(count)
+        placement = place_members(count, 16, jax.devices()[:num_devices])
+        return member_programs.Programs(placement, Sizes(placement.slots(count), 5, 16, 20), None, None, None, 10, 10)
+
+    assert members._fitting(compiled, num_members, free / 1e6, [].append)[1] == sizes[-1]
+    assert asked == sizes
+    with pytest.raises(MemoryError, match=r"a member needs 2e-05 MB, and 1\.9e-05 MB are free"):
+        members._fitting(compiled, num_members, 19e-6, [].append)
 
 
 def test_members_that_cannot_be_trained_are_refused():

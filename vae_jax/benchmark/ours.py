@@ -20,6 +20,7 @@ from vae_jax.parts import Parts, put_together
 from vae_jax.run import use_compilation_cache
 from vae_jax.streams import stream
 from vae_jax.trained import Trained, make_model
+from vae_jax.training.member_mesh import one_device_per_core
 from vae_jax.training.members import Member, fit_members
 from vae_jax.types import TrainState
 
@@ -82,6 +83,7 @@ def members(setting: Setting) -> Callable[[int], dict[str, float]]:
     Its images_per_second is that of all members together after the first epoch.
     """
     use_compilation_cache()
+    one_device_per_core()
     config = make_config(setting)
     dataset = load_dataset(config, setting.data)
     model = make_model(config, make_spec(dataset, config["data"]["pixels"]))

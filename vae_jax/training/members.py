@@ -1,50 +1,26 @@
-"""Many models of one architecture, trained in one compiled program: the training step under `jax.vmap`.
+"""Many models of one architecture, trained in one compiled program, side by side on the devices there are.
 
 Members differ in their seed, in the examples they see and in their hyperparameters. What is stacked has M in front.
-Under vmap sums are taken in another order, so a member equals its run alone to rounding, not to the bit.
+Sums may be taken in another order than in a program for one, so a member equals its run alone to rounding, not to the
+bit.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.data.feed import Feed
-from vae_jax.data.order import Order, steps_per_epoch
-from vae_jax.errors import ConfigError, Diverged
-from vae_jax.streams import stream
-from vae_jax.training.optim import Optimizer, averaged_params, make_hypers, make_optimizer
-from vae_jax.training.step import init_state, make_chunk, make_step
-from vae_jax.types import Hypers, Model, TrainState, Tree
-
-Show = Callable[[int, np.ndarray, np.ndarray], None]  # (steps done, training loss [M], validation loss [M])
-
-
-class Member(NamedTuple):
-    """What sets one model apart from the others of its program."""
-
-    seed: int  # of its parameters, its noise and the order of its examples
-    train: np.ndarray  # [n], its examples of the training split
-    held_out: np.ndarray  # [v], its examples of the validation split, which select its parameters
-    hypers: Mapping[str, float] = {}  # in place of those of the config
-
-
-class Best(NamedTuple):
-    """The parameters of each member that its held-out examples selected; every leaf is [M, ...]."""
-
-    params: Tree
-    stats: Tree
-    loss: jax.Array  # [M], on the held-out examples
-    step: jax.Array  # [M], when they were reached
-
-    def member(self, number: int) -> tuple[Tree, Tree]:
-        """Return the parameters and the statistics of one member."""
-        return jax.tree.map(lambda leaf: leaf[number], (self.params, self.stats))
+from vae_jax.data.order import steps_per_epoch
+from vae_jax.errors import ConfigError
+from vae_jax.training.member_group import Best, Member, Show, fit_group
+from vae_jax.training.member_mesh import place_members
+from vae_jax.training.member_programs import Programs, Sizes, compile_group, free_bytes
+from vae_jax.training.optim import make_hypers, make_optimizer
+from vae_jax.types import Model
 
 
 def fit_members(
@@ -54,8 +30,11 @@ def fit_members(
     members: Sequence[Member],
     evaluation_key: jax.Array,
     show: Show = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
+    devices: Sequence[jax.Device] | None = None,
+    memory_mb: float | None = None,
 ) -> Best:
-    """Train all members at once.
+    """Train all members at once, or, where memory does not suffice, in groups one after another.
 
     Everyone takes the same number of steps: `train.epochs` times the batches of the largest set of examples. Whoever
     has fewer of them passes over them more often; an epoch of a member, for the noise that is drawn anew in each and
@@ -64,125 +43,71 @@ def fit_members(
     Args:
         model: the architecture of all.
         config: a resolved config; its seeds and its examples are those of `members` here.
-        feeds: train and validation, on the devices.
+        feeds: train and validation, on a device.
         members: M of them.
         evaluation_key: of the noise in validation.
-        show: is told of every validation.
+        show: is told of every validation, of the members of a group.
+        say: is told of groups, if there are several.
+        devices: see `place_members`.
+        memory_mb: that members may take on each device beside the data, 1 MB = 10^6 bytes; None for what is free.
 
     Raises:
         ConfigError: a member has fewer examples than a batch, or none held out; or the data are streamed.
         Diverged: the loss or the gradient of a member is not finite; the message has its number.
+        MemoryError: there is not enough for one member.
     """
     settings, size = config["train"], config["train"]["batch_size"]
     _check(feeds, members, size)
     if model.refit:
         raise ConfigError(f"model.name={config['model']['name']!r} is refitted halfway; members are not")
-    per_epoch = [steps_per_epoch(len(member.train), size) for member in members]
-    period, total = settings["eval_every_epochs"] * max(per_epoch), settings["epochs"] * max(per_epoch)
-    optimizer = make_optimizer(config, total, max(per_epoch), model.groups)
-    state = _start(model, optimizer, config, members, per_epoch)
-    advance = _make_advance(model, optimizer, feeds["train"], members, per_epoch, settings)
-    validate = _make_validate(model, feeds["validation"], members, config["evaluate"]["batch_size"], evaluation_key)
-    best = _candidate(state, jnp.full(len(members), jnp.inf))
-    for start, stop in _pieces(total, period, settings["steps_per_call"]):
-        state, losses = advance(state, start, stop)
-        if stop % period == 0 or stop == total:
-            new = _candidate(state, jnp.inf)
-            value = validate(new.params, new.stats, state.hypers)
-            _check_finite("validation loss", value[:, None], stop)
-            best = _better(best, _candidate(state, jnp.asarray(value)), settings["select"] == "last")
-            show(stop, losses.mean(axis=1), value)
-    return best
+    per_epoch = max(steps_per_epoch(len(member.train), size) for member in members)
+    optimizer = make_optimizer(config, settings["epochs"] * per_epoch, per_epoch, model.groups)
+    hypers = make_hypers({**config["hypers"], **members[0].hypers}, per_epoch)
+    held_out = min(config["evaluate"]["batch_size"], max(len(member.held_out) for member in members))
+
+    def compiled(num_members: int) -> Programs:
+        placement = place_members(num_members, size, devices)
+        sizes = Sizes(placement.slots(num_members), settings["steps_per_call"], size, held_out)
+        return compile_group(model, optimizer, feeds, evaluation_key, hypers, placement, sizes)
+
+    programs, count = _fitting(compiled, len(members), memory_mb, say)
+    groups = [range(first, min(first + count, len(members))) for first in range(0, len(members), count)]
+    found = [fit_group(programs, config, members, group, per_epoch, show) for group in groups]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
-def _start(
-    model: Model,
-    optimizer: Optimizer,
-    config: Mapping[str, Any],
-    members: Sequence[Member],
-    per_epoch: Sequence[int],
-) -> TrainState:
-    """Return the state before the first step, every leaf [M, ...]."""
-    keys = jnp.stack([stream(member.seed, "model") for member in members])
-    hypers = [make_hypers({**config["hypers"], **m.hypers}, n) for m, n in zip(members, per_epoch, strict=True)]
-    stacked = jax.tree.map(lambda *values: jnp.stack(values), *hypers)
-    return jax.jit(jax.vmap(functools.partial(init_state, model, optimizer)))(keys, stacked)
+def _fitting(
+    compiled: Callable[[int], Programs], num_members: int, memory_mb: float | None, say: Callable[[str], None]
+) -> tuple[Programs, int]:
+    """Return the programs of the largest groups that there is memory for, of one size, and how many members they have.
+
+    Raises:
+        MemoryError: one member is too many.
+    """
+    count = num_members
+    while True:
+        programs = compiled(count)
+        rows = programs.placement.num_rows
+        free = free_bytes(programs.placement) if memory_mb is None else 1e6 * memory_mb
+        needed = programs.bytes_once + programs.bytes_each * programs.sizes.slots // rows
+        if needed <= free:
+            break
+        if count == 1:
+            raise MemoryError(f"a member needs {needed / 1e6:.3g} MB, and {free / 1e6:.3g} MB are free")
+        most = rows * int((free - programs.bytes_once) // programs.bytes_each)
+        # Of groups as few as can be, and even ones. Less than a member for each device is one for some of them.
+        count = _even(num_members, most) if 0 < most < count else count // 2
+    if count < num_members:
+        say(
+            f"{num_members} members do not fit into {free / 1e6:.3g} MB of a device: trained in "
+            f"{-(-num_members // count)} groups of {count}, one after another"
+        )
+    return programs, count
 
 
-def _make_advance(
-    model: Model,
-    optimizer: Optimizer,
-    feed: Feed,
-    members: Sequence[Member],
-    per_epoch: Sequence[int],
-    settings: Mapping[str, Any],
-) -> Callable[[TrainState, int, int], tuple[TrainState, np.ndarray]]:
-    """Return (state, start, stop) -> (state after the steps start..stop-1, their losses [M,S])."""
-    orders = [Order(member.seed, len(member.train), settings["batch_size"]) for member in members]
-    length = settings["steps_per_call"]
-
-    def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
-        stored, steps = arrays
-        return feed.batch(stored, row, step // steps, training=True)
-
-    # Of a call: states and numbers of steps in an epoch by member, one data set for all, rows [S,M,B].
-    mapped = jax.vmap(make_chunk(make_step(model, optimizer), batch_of), in_axes=(0, (None, 0), 1, None, None))
-    chunk, arrays = jax.jit(mapped, donate_argnums=0), (feed.arrays, jnp.array(per_epoch))
-
-    def advance(state: TrainState, start: int, stop: int) -> tuple[TrainState, np.ndarray]:
-        mine = [member.train[order.rows(start, stop)] for member, order in zip(members, orders, strict=True)]
-        rows = np.pad(np.stack(mine, axis=1), ((0, length - (stop - start)), (0, 0), (0, 0))).astype(np.int32)
-        state, log = chunk(state, arrays, rows, 0, stop - start)
-        for name in ("loss", "grad_norm"):
-            _check_finite(name, np.asarray(log[name])[:, : stop - start], start)
-        return state, np.asarray(log["loss"])[:, : stop - start]
-
-    return advance
-
-
-def _make_validate(
-    model: Model, feed: Feed, members: Sequence[Member], size: int, key: jax.Array
-) -> Callable[[Tree, Tree, Hypers], np.ndarray]:
-    """Return (params, stats, hypers) -> the mean loss of every member on its held-out examples, [M] float32."""
-    counts = [len(member.held_out) for member in members]
-    size = min(size, max(counts))
-    width = -(-max(counts) // size) * size
-    index = np.stack([np.resize(member.held_out, width) for member in members]).astype(np.int32)  # repeats, to fill up
-
-    def loss(arrays: Any, row: jax.Array, params: Tree, stats: Tree, hypers: Hypers) -> jax.Array:
-        return model.evaluate(params, stats, feed.batch(arrays, row, 0), key, hypers)["loss"]
-
-    run = jax.jit(jax.vmap(loss, in_axes=(None, 0, 0, 0, 0)))
-
-    def validate(params: Tree, stats: Tree, hypers: Hypers) -> np.ndarray:
-        parts = [run(feed.arrays, index[:, i : i + size], params, stats, hypers) for i in range(0, width, size)]
-        values = np.concatenate([np.asarray(part) for part in parts], axis=1)
-        means = [row[:count].mean(dtype=np.float64) for row, count in zip(values, counts, strict=True)]
-        return np.array(means, np.float32)
-
-    return validate
-
-
-def _candidate(state: TrainState, loss: Any) -> Best:
-    """Return what would be selected of this state, with the loss that it reaches."""
-    params = averaged_params(state.opt_state, state.params)
-    return Best(*jax.tree.map(jnp.copy, (params, state.stats, loss, state.step)))
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _better(old: Best, new: Best, always_new: bool) -> Best:
-    """Return for each member the one of lower loss."""
-    take = (new.loss < old.loss) | always_new
-    return jax.tree.map(lambda a, b: jnp.where(take.reshape(-1, *[1] * (a.ndim - 1)), b, a), old, new)
-
-
-def _pieces(total: int, period: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of calls of at most `length` steps that end at every validation."""
-    start = 0
-    while start < total:
-        stop = min(start + length, (start // period + 1) * period, total)
-        yield start, stop
-        start = stop
+def _even(total: int, most: int) -> int:
+    """Return the size of the fewest groups of at most `most` that hold the total, all of one size but the last."""
+    return -(-total // -(-total // most))
 
 
 def _check(feeds: Mapping[str, Feed], members: Sequence[Member], batch_size: int) -> None:
@@ -196,14 +121,3 @@ def _check(feeds: Mapping[str, Feed], members: Sequence[Member], batch_size: int
             )
         if not len(member.held_out):
             raise ConfigError(f"member {number} has no held-out examples to select its parameters by")
-
-
-def _check_finite(name: str, values: np.ndarray, start: int) -> None:
-    """Raise if one of the values [M,S] of the steps from `start` on is not finite."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        member, step = bad[np.argmin(bad[:, 1])]
-        raise Diverged(
-            f"{name} of member {member} is {values[member, step]} at step {start + step}; lower hypers.learning_rate "
-            "or set train.clip_norm"
-        )

@@ -128,7 +128,7 @@ def train_classes(
     members = [Member(config["seed"] + number, *of) for number, of in enumerate(where)]
     began, found = time.monotonic(), []
     for group in [[member] for member in members] if sequential else [members]:
-        best = fit_members(model, config, feeds, group, stream(SEED, "evaluate"), _telling(say))
+        best = fit_members(model, config, feeds, group, stream(SEED, "evaluate"), _telling(say), say)
         found += [Trained(config, spec, model, *best.member(number)) for number in range(len(group))]
     jax.block_until_ready([trained.params for trained in found])
     return found, time.monotonic() - began

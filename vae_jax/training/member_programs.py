@@ -1,0 +1,141 @@
+"""The compiled programs of a group of members, and the memory that they take."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.data.feed import Feed
+from vae_jax.training.member_mesh import MemberMesh, batched
+from vae_jax.training.optim import Optimizer
+from vae_jax.training.step import init_state, make_chunk, make_step
+from vae_jax.types import Hypers, Model, TrainState, Tree
+
+_SHARE = 0.9  # of the memory that is free may be planned for
+
+
+class Sizes(NamedTuple):
+    """The shapes of a group's programs."""
+
+    slots: int  # M, a multiple of the rows of the mesh
+    steps: int  # S of a call
+    batch: int  # B
+    validation_batch: int  # V
+
+
+class Programs(NamedTuple):
+    """What trains the M members of a group. What has M in front lies on the mesh as `MemberMesh.members` says."""
+
+    placement: MemberMesh
+    sizes: Sizes
+    start: Callable[[jax.Array, Hypers], TrainState]  # (keys [M], hypers, each [M])
+    chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    """(state, rows [M,S,B], steps in an epoch [M], begin, end) -> (state, metrics, each [M,S]); see `make_chunk`"""
+    losses: Callable[..., jax.Array]  # (params, stats, hypers, rows [M,V]) -> [M,V], of validation
+    bytes_once: int  # that they take on a device, however many members it has, beside the data
+    bytes_each: int  # and for each of its members
+
+
+def compile_group(
+    model: Model,
+    optimizer: Optimizer,
+    feeds: Mapping[str, Feed],
+    evaluation_key: jax.Array,
+    hypers: Hypers,
+    placement: MemberMesh,
+    sizes: Sizes,
+) -> Programs:
+    """Compile; nothing is run, and no memory taken but that of the data on every device.
+
+    Args:
+        model: the architecture.
+        optimizer: hypers -> gradient transformation.
+        feeds: train and validation.
+        evaluation_key: of the noise in validation.
+        hypers: of any member.
+        placement: the devices.
+        sizes: the shapes.
+    """
+    train, held_out = feeds["train"], feeds["validation"]
+    data, held_out_data = jax.device_put((train.arrays, held_out.arrays), placement.everywhere)
+    at_once = batched(placement.mesh.devices.flat[0].platform)
+    init = functools.partial(init_state, model, optimizer)
+
+    def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
+        stored, steps = arrays
+        return train.batch(stored, row, step // steps, training=True)
+
+    one_chunk = make_chunk(make_step(model, optimizer), batch_of)
+
+    def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array):
+        stored, begin, end = shared
+        return one_chunk(state, (stored, per_epoch), rows, begin, end)
+
+    def losses(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> jax.Array:
+        return model.evaluate(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)["loss"]
+
+    def compiled(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
+        mapped = placement.over_members(function, at_once)
+        jitted = jax.jit(lambda *args: mapped(args[0], args[1:]), donate_argnums=donated)
+        return jitted.lower(shared, *each).compile()
+
+    state = _stacked(jax.eval_shape(init, jax.random.key(0), hypers), sizes.slots, placement.members)
+    rows = jax.ShapeDtypeStruct((sizes.slots, sizes.steps, sizes.batch), jnp.int32, sharding=placement.batches)
+    per_epoch, row = (
+        jax.ShapeDtypeStruct(shape, jnp.int32, sharding=placement.members)
+        for shape in ((sizes.slots,), (sizes.slots, sizes.validation_batch))
+    )
+    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=placement.everywhere)
+    run = compiled(chunk, (data, number, number), state, rows, per_epoch, donated=(1,))
+    judge = compiled(losses, held_out_data, state.params, state.stats, state.hypers, row)
+    needed = _needed(run, judge, (data, held_out_data), at_once, sizes.slots // placement.num_rows)
+    return Programs(
+        placement,
+        sizes,
+        jax.jit(jax.vmap(init), out_shardings=placement.members),
+        lambda state, rows, per_epoch, *span: run((data, *map(jnp.int32, span)), state, rows, per_epoch),
+        functools.partial(judge, held_out_data),
+        *needed,
+    )
+
+
+def free_bytes(placement: MemberMesh) -> float:
+    """Return the memory that may be planned for on a device of the mesh; inf where the system does not tell.
+
+    Devices of a CPU share what the machine has available.
+    """
+    devices = placement.mesh.local_devices
+    if devices[0].platform != "cpu":
+        figures = [device.memory_stats() or {} for device in devices]
+        free = [f["bytes_limit"] - f["bytes_in_use"] for f in figures if "bytes_limit" in f]
+        return _SHARE * min(free, default=float("inf"))
+    told = pathlib.Path("/proc/meminfo")
+    if not told.exists():
+        return float("inf")
+    available = next(line for line in told.read_text().splitlines() if line.startswith("MemAvailable"))
+    return _SHARE * 1024 * int(available.split()[1]) / len(devices)
+
+
+def _stacked(tree: Tree, slots: int, sharding: Any) -> Tree:
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((slots, *s.shape), s.dtype, sharding=sharding), tree)
+
+
+def _needed(run: Any, judge: Any, data: tuple[Tree, Tree], at_once: bool, slots: int) -> tuple[int, int]:
+    """Return `bytes_once` and `bytes_each` of a device with so many members."""
+    training, validation = (program.memory_analysis() for program in (run, judge))
+    train, held_out = (sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) for arrays in data)
+    selected = validation.argument_size_in_bytes - held_out
+    kept = training.argument_size_in_bytes - train + training.output_size_in_bytes - training.alias_size_in_bytes
+    # Beside what they keep: a copy of what has been the best so far.
+    each = kept + validation.output_size_in_bytes + selected
+    if at_once:
+        return 0, (each + max(training.temp_size_in_bytes, validation.temp_size_in_bytes)) // slots
+    # Where members are run one after another, what comes out of each is stacked beside what went in.
+    stacked = training.output_size_in_bytes if slots > 1 else 0
+    scratch = max(training.temp_size_in_bytes - stacked, validation.temp_size_in_bytes)
+    return scratch, (each + stacked) // slots
