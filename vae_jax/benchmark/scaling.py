@@ -50,6 +50,8 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
         guides = {"in proportion": (values, [times[-1] * value / values[-1] for value in values])}
         if plain:
             guides = {"as many runs, one after another": (values, [plain * value for value in values])}
+        if any("remark" in row for row in of_axis):
+            unit += " (simulated: they share the cores)"
         found.append(Panel(unit, "time of a step, ms", lines, {} if axis == "devices" else guides))
     return found
 

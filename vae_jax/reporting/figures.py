@@ -92,6 +92,9 @@ def save_panels(path: pathlib.Path, panels: Sequence[Panel]) -> None:
             axes.plot(x, y, label=name, linewidth=1, linestyle="--", color="gray", zorder=1)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        margin = max(1, 10 * low / high) ** 0.5  # a decade at least, so that noise looks small
+        axes.set_ylim(low / margin, high * margin)
         axes.set(xlabel=panel.x_name, ylabel=panel.y_name)
         axes.set_xticks(sorted({value for x, _ in panel.lines.values() for value in x}))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
