@@ -53,8 +53,9 @@ def main(argv):
         from vae_jax.benchmark.scaling import panels
         from vae_jax.reporting.figures import save_panels
 
-        save_panels(out.with_suffix(".png"), panels(result["rows"]))
-        say(f"plotted in {out.with_suffix('.png')}")
+        if plots := panels(result["rows"]):
+            save_panels(out.with_suffix(".png"), plots)
+            say(f"plotted in {out.with_suffix('.png')}")
 
 
 def _measure(args, names, on_gpu, say):

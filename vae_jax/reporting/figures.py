@@ -151,6 +151,6 @@ def _figure(rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     # Figure rather than pyplot: no global state, no display, one second less to import.
     from matplotlib.figure import Figure
 
-    # Four inches for each of several plots, seven for one alone.
+    # In inches; each of several plots is smaller than one alone.
     figure = Figure(figsize=(5 * columns, 4 * rows) if rows * columns > 1 else (7, 5), layout="constrained")
     return figure, figure.subplots(rows, columns)
