@@ -2,10 +2,12 @@
 
     python scripts/benchmark.py [--what=train] [--only=ours,torch_compile] [--data_dir=FOLDER] [--quick]
     python scripts/benchmark.py --what=likelihood --num_images=200
+    python scripts/benchmark.py --what=scaling [--rounds=N] [--seconds=S]
 
 What is measured: `train`, images per second, memory, time to compile and to the first step; `likelihood`, -log p(x)
 with k=5000 samples; `members`, many small models in one program and in one run each; `startup`, from the start of a
-process to its first step. Contenders: ours; flax, as its VAE example does it; torch, torch_fused (Adam), torch_compile
+process to its first step; `scaling`, a step of ours as batch, width, members or devices grow, with a picture beside
+the JSON file. Contenders: ours; flax, as its VAE example does it; torch, torch_fused (Adam), torch_compile
 and torch_dataloader, plain loops; pythae. PyTorch and pythae come with `pip install -e '.[benchmark]'`; those that
 are not installed are left out, and the table says so. It is written in Markdown beside the JSON file of --out.
 """
@@ -23,8 +25,10 @@ _DEFAULTS = {
     "likelihood": ("mlp", "128", "fp32,bf16", 3),
     "members": ("small_mlp", "64", "fp32", 1),
     "startup": ("mlp", "128", "fp32", 3),
+    "scaling": ("mlp", "128", "fp32", 3),  # from which it grows
 }
 _QUICK = {"rounds": 1, "num_members": 2, "num_images": 2}
+_NOT_OF_SCALING = ("only", "nets", "batch_sizes", "precisions", "num_images", "num_members")  # flags
 _PEAK_SIDES = {"cpu": 2048, "gpu": 8192, "quick": 256}  # of the matrices whose product gives the peak
 
 
@@ -45,12 +49,20 @@ def main(argv):
     out.with_suffix(".md").write_text(table, encoding="utf-8")
     say(table)
     say(f"written to {out} and {out.with_suffix('.md')}")
+    if args.what == "scaling":
+        from vae_jax.benchmark.scaling import panels
+        from vae_jax.reporting.figures import save_panels
+
+        if plots := panels(result["rows"]):
+            save_panels(out.with_suffix(".png"), plots)
+            say(f"plotted in {out.with_suffix('.png')}")
 
 
 def _measure(args, names, on_gpu, say):
     """Return what was planned, what the data were, and the rows of the table."""
     from vae_jax.benchmark.data import write_data
     from vae_jax.benchmark.rounds import Plan, measure
+    from vae_jax.benchmark.scaling import measure_scaling
     from vae_jax.benchmark.whole_runs import measure_members, measure_startup
 
     plan = Plan(
@@ -66,12 +78,13 @@ def _measure(args, names, on_gpu, say):
         num_members=args.num_members,
         epochs=3,
         peak_side=_PEAK_SIDES["quick" if args.quick else "gpu" if on_gpu else "cpu"],
+        quick=args.quick,
     )
     with tempfile.TemporaryDirectory(prefix="vae_jax-benchmark-") as folder:
         folders = {net: pathlib.Path(folder, net) for net in args.nets}
         kinds = {n: write_data(where, NETS[n].shape, args.data_dir, args.quick) for n, where in folders.items()}
-        measurement = {"members": measure_members, "startup": measure_startup}.get(args.what, measure)
-        rows = measurement(plan, folders, say)
+        whole = {"members": measure_members, "startup": measure_startup, "scaling": measure_scaling}
+        rows = whole.get(args.what, measure)(plan, folders, say)
     return {"plan": plan._asdict(), "data": kinds, "rows": rows}
 
 
@@ -91,6 +104,9 @@ def _parse(argv):
     flags.add_argument("--out", type=cli.path, help="JSON file to write (default: benchmark-WHAT.json)")
     cli.add_data_dir(flags)
     args = cli.parse(flags, argv)
+    useless = [name for name in _NOT_OF_SCALING if args.what == "scaling" and getattr(args, name) is not None]
+    if useless:
+        raise ConfigError(f"--{useless[0]} is not for --what=scaling, whose cases are fixed: leave it out")
     *lists, rounds = _DEFAULTS[args.what]
     usual = {"rounds": rounds, "num_members": 16, "num_images": 100} | (_QUICK if args.quick else {})
     for name, value in zip(("nets", "batch_sizes", "precisions"), lists, strict=True):

@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from vae_jax.benchmark import flax_example, settings
+from vae_jax.benchmark import flax_example, ours, settings
 from vae_jax.benchmark.data import write_data
 from vae_jax.benchmark.machine import describe
 from vae_jax.benchmark.process import Failed, Process
-from vae_jax.benchmark.settings import NETS, Setting, choose, likelihood_flops, train_flops
+from vae_jax.benchmark.scaling import panels
+from vae_jax.benchmark.settings import NETS, Setting, Unavailable, choose, likelihood_flops, train_flops
 from vae_jax.benchmark.table import markdown
 from vae_jax.errors import ConfigError
 
@@ -39,6 +41,59 @@ def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(root, tmp_path)
     assert len(row["images_per_second_by_round"]) == result["plan"]["rounds"] == 1
     assert {"cpu", "cores", "memory_gb", "load_before", "versions"} <= result["machine"].keys()
     assert table in done.stdout and "| mlp | 128 | fp32 | ours |" in table
+
+
+def test_a_quick_run_of_scaling_has_rows_of_every_axis_a_table_and_a_picture(root, tmp_path):
+    out = tmp_path / "s.json"
+    done = script(root, "--what=scaling", "--quick", f"--out={out}")
+    assert (done.returncode, done.stderr) == (0, "")
+    rows, table = json.loads(out.read_text())["rows"], out.with_suffix(".md").read_text()
+    assert not any("skipped" in row for row in rows) and table in done.stdout
+    cases = [(row["axis"], row["value"], row["net"], row["batch_size"], row["contender"]) for row in rows]
+    assert cases == [
+        ("batch size", 32, "mlp", 32, "ours"),
+        ("width", 64, "mlp", 128, "ours"),
+        ("members", 1, "small_mlp", 64, "ours"),
+        ("members", 1, "small_mlp", 64, "ours_members"),
+        ("devices", 2, "mlp", 1024, "ours"),
+    ]
+    for row in rows:
+        assert row["images_per_second"] * row["ms_per_step"] == pytest.approx(1e3 * row["batch_size"])
+        assert row["fraction_of_peak"] == pytest.approx(row["gflops"] / row["peak_gflops"]) and row["peak_rss_mb"] > 50
+        assert f"| {row['axis']} | {row['value']} | {row['net']} | {row['batch_size']} | fp32 |" in table
+        assert f"| {row['images_per_second']:,.0f} | {row['ms_per_step']:,.2f} |" in table
+    assert rows[4]["device"] == "cpu, cpu" and table.count("share the cores") == 1
+    operations = [row["gflops"] / row["images_per_second"] * 1e9 for row in rows[:2]]
+    narrow = NETS["mlp"]._replace(hidden=(64,))
+    assert operations == pytest.approx([train_flops(NETS["mlp"]), train_flops(narrow)])
+    assert Image.open(out.with_suffix(".png")).size == (1200, 960)
+
+
+def test_a_picture_of_scaling_has_a_line_for_each_curve_and_leaves_out_what_failed():
+    case = {"axis": "batch size", "net": "mlp", "precision": "fp32", "contender": "ours"}
+    rows = [{**case, "value": 32 << i, "ms_per_step": 1.0 + i} for i in range(3)]
+    rows += [{**case, "precision": "bf16", "value": 32, "ms_per_step": 0.5}, {**case, "value": 256, "skipped": "no"}]
+    members = {**case, "axis": "members", "net": "small_mlp"}
+    rows += [{**members, "value": 1, "ms_per_step": 3.0}, {**members, "axis": "width", "value": 64, "skipped": "no"}]
+    rows += [{**members, "contender": "ours_members", "value": m, "ms_per_step": 2.0 * m} for m in (1, 2)]
+    batch, together = panels(rows)
+    assert batch.lines == {"mlp fp32": ([32, 64, 128], [1.0, 2.0, 3.0]), "mlp bf16": ([32], [0.5])}
+    assert batch.guides == {"in proportion": ([32, 64, 128], [0.75, 1.5, 3.0])}
+    assert list(together.lines.values()) == [([1, 2], [2.0, 4.0])]
+    assert list(together.guides.values()) == [([1, 2], [3.0, 6.0])]
+
+
+def test_devices_that_are_not_there_are_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    assert Process(Setting("matmul", "jax", batch_size=8, devices=3), tmp_path).device == "cpu, cpu, cpu"
+    with pytest.raises(Unavailable, match=f"3 are asked for, JAX finds {jax.local_device_count()}"):
+        ours.train(Setting("train", "ours", devices=3))
+
+
+@pytest.mark.parametrize("flag", ["--only=ours", "--nets=mlp", "--num_members=2"])
+def test_scaling_refuses_flags_that_it_would_not_heed(root, flag):
+    done = script(root, "--what=scaling", flag)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: {flag.partition('=')[0]} is not for --what=scaling")
 
 
 def test_a_contender_that_cannot_take_part_says_why(tmp_path):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from vae_jax import config as configs
-from vae_jax.benchmark.settings import KERNEL, NETS, STRIDE, WARM_UP, Setting, member_rates
+from vae_jax.benchmark.settings import KERNEL, STRIDE, WARM_UP, Setting, Unavailable, member_rates
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.data.load import load_dataset
@@ -29,7 +29,7 @@ _BASE = pathlib.Path(__file__).parents[2] / "configs" / "base.py"
 
 def make_config(setting: Setting, epochs: int = 1000) -> Any:
     """Return the resolved config of a setting: configs/base.py, and what differs from it."""
-    net = NETS[setting.net]
+    net = setting.sizes
     fields: dict[str, Any] = {
         "seed": setting.seed,
         "data.name": "npz",
@@ -59,6 +59,9 @@ def make_config(setting: Setting, epochs: int = 1000) -> Any:
 
 def train(setting: Setting) -> Callable[[int], dict[str, float]]:
     """Return run(steps), by chunks of `train.steps_per_call` as the training loop takes them."""
+    found = len(jax.local_devices())
+    if setting.devices and setting.devices != found:
+        raise Unavailable(f"devices: {setting.devices} are asked for, JAX finds {found}")
     config, _, parts = _put_together(setting)
     return _trainer(config, parts)[0]
 

@@ -38,7 +38,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=_environment(cache),
+            env=_environment(cache, setting.devices),
             text=True,
         )
         try:
@@ -100,9 +100,16 @@ class Process:
         return found
 
 
-def _environment(cache: pathlib.Path) -> dict[str, str]:
-    """Return the environment of a process that keeps compiled programs in `cache`, where it does so by default."""
+def _environment(cache: pathlib.Path, devices: int) -> dict[str, str]:
+    """Return the environment of a process that keeps compiled programs in `cache`, where it does so by default.
+
+    With `devices` it sees the first so many GPUs of those that there are or, where JAX finds none, simulated devices.
+    """
     given = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     caches = {"XDG_CACHE_HOME": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")}
+    if devices:
+        flags = f"{given.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"  # the last one counts
+        visible = given.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(devices))))
+        given |= {"XLA_FLAGS": flags.strip(), "CUDA_VISIBLE_DEVICES": ",".join(visible.split(",")[:devices])}
     # Several processes that hold a GPU at once have to share its memory.
     return given | caches | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

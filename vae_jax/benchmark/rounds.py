@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 class Plan(NamedTuple):
     """What to measure."""
 
-    what: str  # train, likelihood, members or startup
+    what: str  # train, likelihood, members, startup or scaling
     contenders: list[str]
     nets: list[str]
     batch_sizes: list[int]
@@ -31,6 +31,7 @@ class Plan(NamedTuple):
     num_members: int
     epochs: int  # of the members, 2 or more
     peak_side: int  # of the matrices whose product gives the peak
+    quick: bool = False  # of scaling: only the first points
 
 
 def settings_of(plan: Plan, folders: Folders) -> list[dict[str, Setting]]:
@@ -68,46 +69,36 @@ def _side_by_side(settings: Mapping[str, Setting], plan: Plan, say: Say) -> list
         for name in sorted({library(contender) for contender in settings})
     }
     say(f"{any_setting.net}, batch {any_setting.batch_size}, {any_setting.precision}")
-    with tempfile.TemporaryDirectory() as cache:
-        runners, skipped = {}, {}
-        for name, setting in {**settings, **peaks}.items():
-            try:
-                runners[name] = _Runner(setting, pathlib.Path(cache, name), plan)
-            except Failed as error:
-                skipped[name] = str(error)
-        for number in range(plan.rounds):
-            for name in list(runners)[:: 1 if number % 2 else -1]:
-                _guarded(name, runners, skipped, lambda runner: runner.time())
-        for name in list(runners):
-            _guarded(name, runners, skipped, lambda runner: runner.end())
-    for name, reason in skipped.items():
-        say(f"  {name}: not measured: {reason}")
-    rates = {name: runners[name].rates(2 * plan.peak_side**3) for name in peaks if name in runners}
-    figures = {name: _figures(name, runners, rates, plan) for name in settings if name in runners}
-    for name, row in figures.items():
+    runners, skipped = in_turn({**settings, **peaks}, plan, say)
+    rows = {name: _compared(name, runners, plan) for name in settings if name in runners}
+    for name, row in rows.items():
         say(f"  {name}: {row['images_per_second']:,.1f} images/s")
     return [
-        case(setting) | (figures[name] if name in figures else {"skipped": skipped[name]})
+        case(setting) | (rows[name] if name in rows else {"skipped": skipped[name]})
         for name, setting in settings.items()
     ]
 
 
-class _Runner:
+class Runner:
     """A contender that is ready, warmed up and knows how much to do in one timing."""
 
     def __init__(self, setting: Setting, cache: pathlib.Path, plan: Plan):
         self.setting, self.timings, self.memory = setting, [], {}
         self.process = Process(setting, cache)
         try:
-            first = self.process.run(1)["seconds"]
-            self.seconds_to_first_step = self.process.age
-            again = min(self.process.run(1)["seconds"] for _ in range(2))
-            self.compile_seconds = max(0.0, first - again)
-            self.count = plan.num_images if setting.what == "likelihood" else self._suitable_count(plan.seconds)
-            self.process.run(self.count)  # nothing is to be compiled in a timing
+            self.warm_up(plan)
         except Failed:
             self.process.kill()
             raise
+
+    def warm_up(self, plan: Plan) -> None:
+        """Compile, and find out how much to do in one timing."""
+        first = self.process.run(1)["seconds"]
+        self.seconds_to_first_step = self.process.age
+        again = min(self.process.run(1)["seconds"] for _ in range(2))
+        self.compile_seconds = max(0.0, first - again)
+        self.count = plan.num_images if self.setting.what == "likelihood" else self._suitable_count(plan.seconds)
+        self.process.run(self.count)  # nothing is to be compiled in a timing
 
     def _suitable_count(self, seconds: float) -> int:
         """Return how much to do in so many seconds."""
@@ -129,9 +120,35 @@ class _Runner:
         return [self.count * per_count / timing["seconds"] for timing in self.timings]
 
 
-def _guarded(
-    name: str, runners: dict[str, _Runner], skipped: dict[str, str], action: Callable[[_Runner], None]
-) -> None:
+def in_turn(
+    settings: Mapping[str, Setting], plan: Plan, say: Say, start: Callable[..., Runner] = Runner
+) -> tuple[dict[str, Runner], dict[str, str]]:
+    """Start a process for each setting, time all in turn in every round, end them; return them, and why some failed.
+
+    Args:
+        settings: by name.
+        plan: how many rounds of how long.
+        say: is told of those that fail.
+        start: (setting, cache, plan) -> what is ready for its timings.
+    """
+    runners, skipped = {}, {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name, setting in settings.items():
+            try:
+                runners[name] = start(setting, pathlib.Path(cache, name), plan)
+            except Failed as error:
+                skipped[name] = str(error)
+        for number in range(plan.rounds):
+            for name in list(runners)[:: 1 if number % 2 else -1]:
+                _guarded(name, runners, skipped, lambda runner: runner.time())
+        for name in list(runners):
+            _guarded(name, runners, skipped, lambda runner: runner.end())
+    for name, reason in skipped.items():
+        say(f"  {name}: not measured: {reason}")
+    return runners, skipped
+
+
+def _guarded(name: str, runners: dict[str, Runner], skipped: dict[str, str], action: Callable[[Runner], None]) -> None:
     """Do something with a runner; one that fails leaves the measurement with its reason."""
     try:
         action(runners[name])
@@ -140,30 +157,48 @@ def _guarded(
         runners.pop(name).process.kill()
 
 
-def _figures(name: str, runners: Mapping[str, _Runner], peaks: Mapping[str, list[float]], plan: Plan) -> Row:
-    runner, net = runners[name], NETS[runners[name].setting.net]
-    training = plan.what == "train"
-    per_count = runner.setting.batch_size if training else 1
+def figures(runner: Runner, per_count: int, flops: int, peak: Runner | None) -> Row:
+    """Return what each row says of a runner.
+
+    Args:
+        runner: one that has ended.
+        per_count: pictures in a count of one.
+        flops: operations for a picture.
+        peak: of matrix products, in the same rounds; None where it failed.
+    """
     rates = runner.rates(per_count)
     rate = statistics.median(rates)
-    flops = train_flops(net) if training else likelihood_flops(net, plan.num_samples)
     found = {
         "images_per_second": rate,
         "images_per_second_by_round": rates,
-        "steps" if training else "num_images": runner.count,
         "gflops": rate * flops / 1e9,
-        "compile_seconds": runner.compile_seconds,
         "other_cores": statistics.median(timing["other_cores"] for timing in runner.timings),
         "loss_nats": runner.timings[-1]["loss"],
         "device": runner.process.device,
         **runner.memory,
     }
+    if peak:
+        found["peak_gflops"] = statistics.median(peak.rates(2 * peak.setting.batch_size**3)) / 1e9
+        found["fraction_of_peak"] = found["gflops"] / found["peak_gflops"]
+    return found
+
+
+def _compared(name: str, runners: Mapping[str, Runner], plan: Plan) -> Row:
+    """Return the row of a contender, with how it stands to ours and what it took to start."""
+    runner, net, training = runners[name], NETS[runners[name].setting.net], plan.what == "train"
+    per_count = runner.setting.batch_size if training else 1
+    flops = train_flops(net) if training else likelihood_flops(net, plan.num_samples)
+    found = figures(runner, per_count, flops, runners.get(f"peak of {library(name)}"))
+    found["steps" if training else "num_images"] = runner.count
+    found["compile_seconds"] = runner.compile_seconds
     if training:
         found["seconds_to_first_step"] = runner.seconds_to_first_step
-    if peak := peaks.get(f"peak of {library(name)}"):
-        found["peak_gflops"] = statistics.median(peak) / 1e9
-        found["fraction_of_peak"] = found["gflops"] / found["peak_gflops"]
     if "ours" in runners:
-        ours = runners["ours"].rates(per_count)
-        found["ours_over_this"] = statistics.median(a / b for a, b in zip(ours, rates, strict=True))
+        found["ours_over_this"] = over(runners["ours"], runner, per_count)
     return found
+
+
+def over(a: Runner, b: Runner, per_count: int) -> float:
+    """Return how many times as fast one is as another, the median over rounds."""
+    pairs = zip(a.rates(per_count), b.rates(per_count), strict=True)
+    return statistics.median(mine / other for mine, other in pairs)

@@ -60,6 +60,7 @@ CONTENDERS: Mapping[str, Mapping[str, str]] = {
         "pythae": "pythae_trainer.likelihood",
     },
     "members": {"ours_members": "ours.members", "ours": "ours.train", "pythae": "pythae_trainer.train"},
+    "scaling": {"ours": "ours.train", "ours_members": "ours.members"},
     "matmul": {"jax": "matmul.jax_product", "torch": "matmul.torch_product"},
 }
 
@@ -77,6 +78,14 @@ class Setting(NamedTuple):
     learning_rate: float = 1e-3
     num_samples: int = 0  # k of the likelihood
     num_members: int = 0
+    hidden: int = 0  # of ours: the width of the dense layer in place of those of the net; 0 for the net's
+    devices: int = 0  # of ours: as many GPUs or, where there is none, simulated devices; 0 for what there is
+
+    @property
+    def sizes(self) -> Net:
+        """The net, with `hidden` where that is set."""
+        net = NETS[self.net]
+        return net._replace(hidden=(self.hidden,)) if self.hidden else net
 
 
 class Unavailable(Exception):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 # By what was measured: title of a column, the figure, how it is written.
+_AXIS = [("what grows", "axis", ""), ("to", "value", "")]
 _CASE = [("network", "net", ""), ("batch", "batch_size", ""), ("precision", "precision", ""), ("", "contender", "")]
+_NAMED_BY = [key for _, key, _ in _AXIS + _CASE[:-1]]  # a row, beside its contender
 _COLUMNS = {
     "train": [
         ("images/s", "images_per_second", ",.0f"),
@@ -39,6 +41,16 @@ _COLUMNS = {
         ("cached, s", "cached_seconds", ".2f"),
         ("memory, MB", "peak_rss_mb", ",.0f"),
     ],
+    "scaling": [
+        ("images/s", "images_per_second", ",.0f"),
+        ("ms per step", "ms_per_step", ",.2f"),
+        ("throughput / plain run of ours", "throughput_over_plain", ".2f"),
+        ("GFLOP/s", "gflops", ",.1f"),
+        ("of the peak", "fraction_of_peak", ".0%"),
+        ("memory, MB", "peak_rss_mb", ",.0f"),
+        ("device memory, MB", "peak_device_mb", ",.0f"),
+        ("remark", "remark", ""),
+    ],
 }
 
 
@@ -46,17 +58,17 @@ def markdown(result: Mapping[str, Any]) -> str:
     """Return the machine, how it was measured and a table; what nobody has is left out, what failed is listed."""
     measured = [row for row in result["rows"] if "skipped" not in row]
     known = {key for row in measured for key, value in row.items() if value is not None}
-    columns = [column for column in _CASE + _COLUMNS[result["what"]] if column[1] in known]
+    columns = [column for column in _AXIS + _CASE + _COLUMNS[result["what"]] if column[1] in known]
     lines = [f"# Benchmark: {result['what']}", "", *_machine(result["machine"]), *_how(result, measured), ""]
     if measured:
-        lines += [_row([title for title, _, _ in columns]), _row(["---"] * 4 + ["---:"] * (len(columns) - 4))]
+        lines += [_row([title for title, _, _ in columns]), _row(["---:" if form else "---" for *_, form in columns])]
     for row in measured:
         lines.append(_row([_text(row.get(key), form) for _, key, form in columns]))
     skipped = [row for row in result["rows"] if "skipped" in row]
     if skipped:
         lines += ["", "Not measured:", ""]
     for row in skipped:
-        of = ", ".join(str(row[key]) for key in ("net", "batch_size", "precision") if key in row)
+        of = ", ".join(str(row[key]) for key in _NAMED_BY if key in row)
         lines.append(f"- {row['contender']}{f' ({of})' if of else ''}: {row['skipped']}")
     return "\n".join(lines) + "\n"
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _MAX_COLOURS = 20  # that can be told apart in a map
+_Line = tuple[Sequence[float], Sequence[float]]  # x values, y values
+
+
+class Panel(NamedTuple):
+    """One of several plots in a picture; both of its axes are logarithmic."""
+
+    x_name: str
+    y_name: str
+    lines: Mapping[str, _Line]  # by name, drawn with markers
+    guides: Mapping[str, _Line] = {}  # thin and dashed: what the lines are to be compared with
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
@@ -54,7 +64,7 @@ def save_rows(path: pathlib.Path, rows: Sequence[np.ndarray]) -> None:
 
 def save_lines(
     path: pathlib.Path,
-    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    lines: Mapping[str, _Line],
     axes_names: Sequence[str],
     log_x: bool = False,
 ) -> None:
@@ -64,6 +74,35 @@ def save_lines(
         axes.plot(x, y, label=name, linewidth=1.2, marker="o", markersize=3)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1], xscale="log" if log_x else "linear")
     axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def save_panels(path: pathlib.Path, panels: Sequence[Panel]) -> None:
+    """Plot panels two abreast; the values of x are marked on their axis, which goes by factors of 2."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    rows = -(-len(panels) // 2)
+    figure, grid = _figure(rows, 2)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for (name, (x, y)), marker in zip(panel.lines.items(), "osD^v" * len(panel.lines), strict=False):
+            axes.plot(x, y, label=name, linewidth=1.2, marker=marker, markersize=4)
+        for name, (x, y) in panel.guides.items():
+            axes.plot(x, y, label=name, linewidth=1, linestyle="--", color="gray", zorder=1)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        margin = max(1, 10 * low / high) ** 0.5  # a decade at least, so that noise looks small
+        axes.set_ylim(low / margin, high * margin)
+        axes.set(xlabel=panel.x_name, ylabel=panel.y_name)
+        axes.set_xticks(sorted({value for x, _ in panel.lines.values() for value in x}))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(linewidth=0.4, alpha=0.5)
+        axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -108,9 +147,10 @@ def _colours(labels: np.ndarray | None) -> str | None:
     return None if labels is None else "tab10" if labels.max() < 10 else "tab20"
 
 
-def _figure() -> tuple[Any, Any]:
+def _figure(rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
     # Figure rather than pyplot: no global state, no display, one second less to import.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    return figure, figure.subplots()
+    # In inches; each of several plots is smaller than one alone.
+    figure = Figure(figsize=(5 * columns, 4 * rows) if rows * columns > 1 else (7, 5), layout="constrained")
+    return figure, figure.subplots(rows, columns)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.data.feed import Feed
+from vae_jax.precision import with_products
 from vae_jax.training.member_mesh import MemberMesh, batched
 from vae_jax.training.optim import Optimizer
 from vae_jax.training.step import init_state, make_chunk, make_step
@@ -44,6 +45,7 @@ class Programs(NamedTuple):
 def compile_group(
     model: Model,
     optimizer: Optimizer,
+    precisions: tuple[str, str],
     feeds: Mapping[str, Feed],
     evaluation_key: jax.Array,
     hypers: Hypers,
@@ -55,6 +57,7 @@ def compile_group(
     Args:
         model: the architecture.
         optimizer: hypers -> gradient transformation.
+        precisions: of the products in training and in validation.
         feeds: train and validation.
         evaluation_key: of the noise in validation.
         hypers: of any member.
@@ -70,14 +73,15 @@ def compile_group(
         stored, steps = arrays
         return train.batch(stored, row, step // steps, training=True)
 
-    one_chunk = make_chunk(make_step(model, optimizer), batch_of)
+    one_chunk = make_chunk(make_step(model, optimizer, precisions[0]), batch_of)
 
     def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array):
         stored, begin, end = shared
         return one_chunk(state, (stored, per_epoch), rows, begin, end)
 
     def losses(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> jax.Array:
-        return model.evaluate(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)["loss"]
+        evaluate = with_products(precisions[1], model.evaluate)
+        return evaluate(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)["loss"]
 
     def compiled(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
         mapped = placement.over_members(function, at_once)

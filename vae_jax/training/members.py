@@ -63,12 +63,13 @@ def fit_members(
     per_epoch = max(steps_per_epoch(len(member.train), size) for member in members)
     optimizer = make_optimizer(config, settings["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers({**config["hypers"], **members[0].hypers}, per_epoch)
+    precisions = tuple(config[part].get("precision", "fp32") for part in ("train", "evaluate"))
     held_out = min(config["evaluate"]["batch_size"], max(len(member.held_out) for member in members))
 
     def compiled(num_members: int) -> Programs:
         placement = place_members(num_members, size, devices)
         sizes = Sizes(placement.slots(num_members), settings["steps_per_call"], size, held_out)
-        return compile_group(model, optimizer, feeds, evaluation_key, hypers, placement, sizes)
+        return compile_group(model, optimizer, precisions, feeds, evaluation_key, hypers, placement, sizes)
 
     programs, count = _fitting(compiled, len(members), memory_mb, say)
     groups = [range(first, min(first + count, len(members))) for first in range(0, len(members), count)]
