@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 _PRODUCTS = {"dot_general", "conv", "conv_to_input", "conv_to_kernel"}
@@ -57,9 +58,42 @@ def _apply(equation: JaxprEqn, args: list[Any]) -> Sequence[Any]:
         return _run(next(value for value in params.values() if isinstance(value, ClosedJaxpr)), args)
     if name in _PRODUCTS and params.get("precision") is None and all(a.dtype == jnp.float32 for a in args):
         args = [jnp.asarray(a, jnp.bfloat16) for a in args]
-        params = params | ({"preferred_element_type": jnp.float32} if name == "dot_general" else {})
+        if name == "dot_general":
+            return [_dot(*args, params["dimension_numbers"])]
     results = equation.primitive.bind(*args, **{key: _shorten(value) for key, value in params.items()})
     return results if equation.primitive.multiple_results else [results]
+
+
+def _dot(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
+    """Return the product of bfloat16 arrays in float32."""
+    if jax.default_backend() == "cpu":
+        return _dot_on_cpu(a, b, dimensions)
+    return jax.lax.dot_general(a, b, dimensions, preferred_element_type=jnp.float32)
+
+
+def _dot_on_cpu(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
+    """Return the product, in the form in which XLA's CPU compiler leaves it one of bfloat16.
+
+    It does where the axis summed over is the last of a matrix a and the first of a matrix b, in memory too; others it
+    turns into products of float32. So matrices are turned round before. Devices that share a batch would have to
+    exchange it for that.
+    """
+    (of_a, of_b), batch = dimensions
+    matrices = a.ndim == b.ndim == 2 and len(of_a) == 1 and batch == ((), ())
+    swapped = matrices and of_a == of_b == (0,)  # a gradient of weights, which JAX turns round afterwards
+    if swapped:
+        a, b, of_a, of_b = b, a, of_b, of_a
+    if matrices and jax.device_count() == 1:
+        a, b = (a if of_a == (1,) else _turned(a)), (b if of_b == (0,) else _turned(b))
+        of_a, of_b = (1,), (0,)
+    product = jax.lax.dot_general(a, b, ((of_a, of_b), batch), preferred_element_type=jnp.float32)
+    # Were it merged with a transposition that follows, a product would come of it that XLA cannot run.
+    product = jax.lax.optimization_barrier(product)
+    return product.T if swapped else product
+
+
+def _turned(matrix: jax.Array) -> jax.Array:
+    return with_layout_constraint(matrix.T, Layout((0, 1)))
 
 
 def _shorten(value: Any) -> Any:

@@ -11,32 +11,10 @@ import numpy as np
 
 LAST, BASE = 255, 16  # the highest level of a pixel of 8 bits, and its two digits
 
-_FACTORS = 8
-
 
 def sum_pixels(values: jax.Array) -> jax.Array:
     """Sum [...,H,W,C] over a picture."""
     return values.sum((-3, -2, -1))
-
-
-@jax.custom_jvp
-def sum_softplus(values: jax.Array) -> jax.Array:
-    """Sum log(1 + e^l) of l [...,H,W,C] over a picture.
-
-    This is l+ + log(1 + e^-|l|), and of eight pixels the log of the product of their 1 + e^-|l|, each at most 2: a
-    logarithm takes a CPU longer than seven products.
-    """
-    flat = values.reshape(*values.shape[:-3], -1)
-    factors = 1 + jnp.exp(-jnp.abs(flat))
-    rest = [(0, 0)] * (flat.ndim - 1) + [(0, -flat.shape[-1] % _FACTORS)]
-    factors = jnp.pad(factors, rest, constant_values=1).reshape(*flat.shape[:-1], _FACTORS, -1)
-    return jnp.maximum(flat, 0).sum(-1) + jnp.log(factors.prod(-2)).sum(-1)
-
-
-@sum_softplus.defjvp
-def _sum_softplus_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (values,), (change,) = primals, tangents
-    return sum_softplus(values), sum_pixels(jax.nn.sigmoid(values) * change)
 
 
 def first_map(maps: jax.Array) -> jax.Array:

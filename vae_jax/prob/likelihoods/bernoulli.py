@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_jax.prob.distributions import clipped_logit
 from vae_jax.prob.likelihoods import Likelihood
-from vae_jax.prob.pixels import offset_by_table, sigmoid_of_first_map, sum_pixels, sum_softplus
+from vae_jax.prob.pixels import offset_by_table, sigmoid_of_first_map, sum_pixels
 
 
 def bernoulli() -> Likelihood:
@@ -17,7 +17,7 @@ def bernoulli() -> Likelihood:
     def log_prob(maps: jax.Array, shared: dict, x: jax.Array) -> jax.Array:
         del shared
         logits = maps[..., 0]
-        return sum_pixels(x * logits) - sum_softplus(logits)
+        return _log_bernoulli(jnp.broadcast_to(x, logits.shape), logits)
 
     def digit(maps: jax.Array, before: tuple) -> jax.Array:
         del before
@@ -46,6 +46,32 @@ def continuous_bernoulli() -> Likelihood:
 
     offset = offset_by_table(lambda logits: -1 / np.expm1(-logits) - 1 / logits, reach=200.0)
     return Likelihood("unit", 1, {}, offset, log_prob, mean)
+
+
+@jax.custom_jvp
+def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
+    """Return sum x l - l+ - log(1 + e^-|l|) over the pictures x and l [...,H,W,C].
+
+    The last terms of eight pixels are the log of a product of factors of at most 2: a logarithm takes a CPU
+    longer than seven products. What eight pixels give is added up first, which it does in one pass over all.
+    """
+    x, logits = _by_eight(x, 0), _by_eight(logits, -1e4)  # what is filled up is 0 for certain, and adds nothing
+    factors = (1 + jnp.exp(-jnp.abs(logits))).prod(-2)
+    return ((x * logits - jnp.maximum(logits, 0)).sum(-2) - jnp.log(factors)).sum(-1)
+
+
+@_log_bernoulli.defjvp
+def _log_bernoulli_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (x, logits), (change_of_x, change) = primals, tangents
+    slope = sum_pixels((x - jax.nn.sigmoid(logits)) * change + logits * change_of_x)
+    return _log_bernoulli(x, logits), slope
+
+
+def _by_eight(values: jax.Array, fill: float) -> jax.Array:
+    """[...,H,W,C] -> [...,8,n]."""
+    flat = values.reshape(*values.shape[:-3], -1)
+    rest = [(0, 0)] * (flat.ndim - 1) + [(0, -flat.shape[-1] % 8)]
+    return jnp.pad(flat, rest, constant_values=fill).reshape(*flat.shape[:-1], 8, -1)
 
 
 def _log_normaliser(logits: jax.Array) -> jax.Array:
