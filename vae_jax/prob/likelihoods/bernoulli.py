@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,9 +57,9 @@ def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
     The last terms of eight pixels are the log of a product of factors of at most 2: a logarithm takes a CPU
     longer than seven products. What eight pixels give is added up first, which it does in one pass over all.
     """
-    x, logits = _by_eight(x, 0), _by_eight(logits, -1e4)  # what is filled up is 0 for certain, and adds nothing
-    factors = (1 + jnp.exp(-jnp.abs(logits))).prod(-2)
-    return ((x * logits - jnp.maximum(logits, 0)).sum(-2) - jnp.log(factors)).sum(-1)
+    eighths = zip(_in_eight(x, 0), _in_eight(logits, -1e4), strict=True)  # what is filled up is 0 for sure: adds nothing
+    linear, factors = zip(*((x * l - jnp.maximum(l, 0), 1 + jnp.exp(-jnp.abs(l))) for x, l in eighths), strict=True)
+    return (sum(linear) - jnp.log(math.prod(factors))).sum(-1)
 
 
 @_log_bernoulli.defjvp
@@ -67,11 +69,11 @@ def _log_bernoulli_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.
     return _log_bernoulli(x, logits), slope
 
 
-def _by_eight(values: jax.Array, fill: float) -> jax.Array:
-    """[...,H,W,C] -> [...,8,n]."""
+def _in_eight(values: jax.Array, fill: float) -> list[jax.Array]:
+    """[...,H,W,C] -> 8 times [...,n]."""
     flat = values.reshape(*values.shape[:-3], -1)
     rest = [(0, 0)] * (flat.ndim - 1) + [(0, -flat.shape[-1] % 8)]
-    return jnp.pad(flat, rest, constant_values=fill).reshape(*flat.shape[:-1], 8, -1)
+    return jnp.split(jnp.pad(flat, rest, constant_values=fill), 8, axis=-1)
 
 
 def _log_normaliser(logits: jax.Array) -> jax.Array:
