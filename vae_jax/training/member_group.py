@@ -63,13 +63,19 @@ def fit_group(
     settings = config["train"]
     chosen = [members[min(number, group[-1])] for number in range(group[0], group[0] + programs.sizes.slots)]
     period, total = settings["eval_every_epochs"] * longest, settings["epochs"] * longest
-    state = _start(programs, config, chosen)
-    advance = _make_advance(programs, chosen, group)
+    per_epoch = [steps_per_epoch(len(member.train), programs.sizes.batch) for member in chosen]
+    per_epoch = jax.device_put(np.array(per_epoch, np.int32), programs.placement.members)
+    state, rows_of = _start(programs, config, chosen), _make_rows(programs, chosen)
     validate = _make_validate(programs, chosen)
     kept = _copy(_selectable(state))
     loss, reached = np.full(programs.sizes.slots, np.inf, np.float32), np.zeros(programs.sizes.slots, np.int32)
-    for start, stop in _pieces(total, period, settings["steps_per_call"]):
-        state, losses = advance(state, start, stop)
+    pieces = [*_pieces(total, period, settings["steps_per_call"])]
+    rows = rows_of(*pieces[0])
+    for number, (start, stop) in enumerate(pieces):
+        state, log = programs.chunk(state, rows, per_epoch, 0, stop - start)
+        if number + 1 < len(pieces):
+            rows = rows_of(*pieces[number + 1])  # while the devices are busy
+        losses = _losses(log, start, stop, group)
         if stop % period == 0 or stop == total:
             value = validate(*_selectable(state), state.hypers)
             _check_finite("validation loss", value[: len(group), None], stop, group)
@@ -88,26 +94,39 @@ def _start(programs: Programs, config: Mapping[str, Any], members: Sequence[Memb
     return programs.start(keys, jax.tree.map(lambda *values: np.stack(values), *hypers))
 
 
-def _make_advance(
-    programs: Programs, members: Sequence[Member], group: range
-) -> Callable[[TrainState, int, int], tuple[TrainState, np.ndarray]]:
-    """Return (state, start, stop) -> (state after the steps start..stop-1, the losses of the group [m,S])."""
+def _make_rows(programs: Programs, members: Sequence[Member]) -> Callable[[int, int], jax.Array]:
+    """Return (start, stop) -> the examples of the steps start..stop-1 of every member, on the devices [M,S,B]."""
     orders = [Order(member.seed, len(member.train), programs.sizes.batch) for member in members]
-    length, placement = programs.sizes.steps, programs.placement
-    per_epoch = [steps_per_epoch(order.num_examples, order.batch_size) for order in orders]
-    per_epoch = jax.device_put(np.array(per_epoch, np.int32), placement.members)
+    placement, length = programs.placement, programs.sizes.steps
 
-    def advance(state: TrainState, start: int, stop: int) -> tuple[TrainState, np.ndarray]:
-        mine = [member.train[order.rows(start, stop)] for member, order in zip(members, orders, strict=True)]
-        rows = np.pad(np.stack(mine), ((0, 0), (0, length - (stop - start)), (0, 0))).astype(np.int32)
-        rows = jax.device_put(rows, placement.batches)
-        state, log = programs.chunk(state, rows, per_epoch, 0, stop - start)
-        found = {name: np.asarray(log[name])[: len(group), : stop - start] for name in ("loss", "grad_norm")}
-        for name, values in found.items():
-            _check_finite(name, values, start, group)
-        return state, found["loss"]
+    @functools.lru_cache(2 * len(members))  # a call may end in the next epoch of a member
+    def of_epoch(number: int, epoch: int) -> np.ndarray:
+        per_epoch = steps_per_epoch(orders[number].num_examples, programs.sizes.batch)
+        return members[number].train[orders[number].rows(epoch * per_epoch, (epoch + 1) * per_epoch)].astype(np.int32)
 
-    return advance
+    def of_member(number: int, start: int, stop: int) -> np.ndarray:
+        per_epoch = steps_per_epoch(orders[number].num_examples, programs.sizes.batch)
+        first = start // per_epoch
+        whole = np.concatenate([of_epoch(number, epoch) for epoch in range(first, (stop - 1) // per_epoch + 1)])
+        return whole[start - first * per_epoch : stop - first * per_epoch]
+
+    def rows(start: int, stop: int) -> jax.Array:
+        mine = np.stack([of_member(number, start, stop) for number in range(len(members))])
+        return jax.device_put(np.pad(mine, ((0, 0), (0, length - (stop - start)), (0, 0))), placement.batches)
+
+    return rows
+
+
+def _losses(log: Mapping[str, jax.Array], start: int, stop: int, group: range) -> np.ndarray:
+    """Return the losses of a group in the steps start..stop-1, [m,S], once they are done.
+
+    Raises:
+        Diverged: one of them, or of the gradients, is not finite.
+    """
+    found = {name: np.asarray(log[name])[: len(group), : stop - start] for name in ("loss", "grad_norm")}
+    for name, values in found.items():
+        _check_finite(name, values, start, group)
+    return found["loss"]
 
 
 def _make_validate(programs: Programs, members: Sequence[Member]) -> Callable[[Tree, Tree, Hypers], np.ndarray]:

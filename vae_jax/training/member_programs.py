@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
@@ -83,10 +84,9 @@ def compile_group(
         evaluate = with_products(precisions[1], model.evaluate)
         return evaluate(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)["loss"]
 
-    def compiled(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
+    def lowered(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
         mapped = placement.over_members(function, at_once)
-        jitted = jax.jit(lambda *args: mapped(args[0], args[1:]), donate_argnums=donated)
-        return jitted.lower(shared, *each).compile()
+        return jax.jit(lambda *args: mapped(args[0], args[1:]), donate_argnums=donated).lower(shared, *each)
 
     state = _stacked(jax.eval_shape(init, jax.random.key(0), hypers), sizes.slots, placement.members)
     rows = jax.ShapeDtypeStruct((sizes.slots, sizes.steps, sizes.batch), jnp.int32, sharding=placement.batches)
@@ -95,8 +95,10 @@ def compile_group(
         for shape in ((sizes.slots,), (sizes.slots, sizes.validation_batch))
     )
     number = jax.ShapeDtypeStruct((), jnp.int32, sharding=placement.everywhere)
-    run = compiled(chunk, (data, number, number), state, rows, per_epoch, donated=(1,))
-    judge = compiled(losses, held_out_data, state.params, state.stats, state.hypers, row)
+    run = lowered(chunk, (data, number, number), state, rows, per_epoch, donated=(1,))
+    judge = lowered(losses, held_out_data, state.params, state.stats, state.hypers, row)
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        run, judge = threads.map(lambda program: program.compile(), (run, judge))
     needed = _needed(run, judge, (data, held_out_data), at_once, sizes.slots // placement.num_rows)
     return Programs(
         placement,

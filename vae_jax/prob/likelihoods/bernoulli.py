@@ -57,7 +57,9 @@ def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
     The last terms of eight pixels are the log of a product of factors of at most 2: a logarithm takes a CPU
     longer than seven products. What eight pixels give is added up first, which it does in one pass over all.
     """
-    eighths = zip(_in_eight(x, 0), _in_eight(logits, -1e4), strict=True)  # what is filled up is 0 for sure: adds nothing
+    eighths = zip(
+        _in_eight(x, 0), _in_eight(logits, -1e4), strict=True
+    )  # what is filled up is 0 for sure: adds nothing
     linear, factors = zip(*((x * l - jnp.maximum(l, 0), 1 + jnp.exp(-jnp.abs(l))) for x, l in eighths), strict=True)
     return (sum(linear) - jnp.log(math.prod(factors))).sum(-1)
 
