@@ -59,7 +59,7 @@ def programs(count, devices):
     placement = place_members(count, 16, devices)
     sizes = Sizes(placement.slots(count), 5, 16, 20)
     hypers = make_hypers(config["hypers"], 7)
-    return compile_group(model, make_optimizer(config, 28, 7), feeds, KEY, hypers, placement, sizes)
+    return compile_group(model, make_optimizer(config, 28, 7), ("fp32", "fp32"), feeds, KEY, hypers, placement, sizes)
 
 
 def megabytes(compiled):

@@ -55,13 +55,12 @@ def _log_bernoulli(x: jax.Array, logits: jax.Array) -> jax.Array:
     """Return sum x l - l+ - log(1 + e^-|l|) over the pictures x and l [...,H,W,C].
 
     The last terms of eight pixels are the log of a product of factors of at most 2: a logarithm takes a CPU
-    longer than seven products. What eight pixels give is added up first, which it does in one pass over all.
+    longer than seven products. Eight parts of the picture are added up before XLA is given a sum to take, so that all
+    this is one pass over memory.
     """
-    eighths = zip(
-        _in_eight(x, 0), _in_eight(logits, -1e4), strict=True
-    )  # what is filled up is 0 for sure: adds nothing
-    linear, factors = zip(*((x * l - jnp.maximum(l, 0), 1 + jnp.exp(-jnp.abs(l))) for x, l in eighths), strict=True)
-    return (sum(linear) - jnp.log(math.prod(factors))).sum(-1)
+    parts = list(zip(_in_eight(x, 0), _in_eight(logits, -1e4), strict=True))  # to fill up: 0 for certain, which adds 0
+    linear = sum(x * logits - jnp.maximum(logits, 0) for x, logits in parts)
+    return (linear - jnp.log(math.prod(1 + jnp.exp(-jnp.abs(logits)) for _, logits in parts))).sum(-1)
 
 
 @_log_bernoulli.defjvp
