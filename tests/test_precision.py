@@ -1,5 +1,10 @@
 """The products of a function are of bfloat16 and everything else as it was, whatever they are nested in."""
 
+import itertools
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,3 +94,27 @@ def test_keys_integers_and_trees_pass():
     found = with_products("bf16", draw)({"a": A, "i": jnp.int32(2)}, jax.random.key(1))
     for name, value in draw({"a": A, "i": jnp.int32(2)}, jax.random.key(1)).items():
         np.testing.assert_array_equal(found[name], value)
+
+
+def multiply_in_all_forms():
+    """Compare products of every form and of sizes that compilers treat apart, alone and turned round afterwards."""
+    assert jax.device_count() == 1
+    for m, k, n in (128, 784, 50), (20, 1024, 500), (7, 5, 3), (64, 1, 64), (1, 64, 1):
+        for of_a, of_b, turned in itertools.product((0, 1), (0, 1), (False, True)):
+            a, b = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(((m, k), (k, n))))
+
+            def product(a, b, of_a=of_a, of_b=of_b, turned=turned):
+                a, b = jnp.sin(a if of_a else a.T), jnp.sin(b.T if of_b else b)
+                found = jax.lax.dot_general(a, b, (((of_a,), (of_b,)), ((), ())))
+                return jnp.tanh(found.T / 32) if turned else found / 32
+
+            found, exact = jax.jit(with_products("bf16", product))(a, b), product(a, b)
+            np.testing.assert_allclose(found, exact, atol=0.02)
+
+
+def test_products_of_all_forms_on_a_cpu_that_is_one_device(root):
+    """Devices that share a batch multiply in another form, so this needs a process of its own."""
+    call = "from tests.test_precision import multiply_in_all_forms as run; run()"
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=root, env=environment)
+    assert ran.returncode == 0, ran.stderr

@@ -41,7 +41,8 @@ def build(variant="vae", **overrides):
     model = make_model(config, make_spec(dataset, config.data.pixels))
     optimizer = make_optimizer(config, 100, 10, model.groups)
     feed = make_feed(config.data, dataset, "train")
-    chunk = jax.jit(make_chunk(make_step(model, optimizer), feed.batch))
+    step = make_step(model, optimizer, config.train.get("precision", "fp32"))
+    chunk = jax.jit(make_chunk(step, feed.batch))
     return model, optimizer, make_hypers(config.hypers, 10), feed, chunk
 
 
@@ -80,6 +81,18 @@ def test_one_and_four_devices_agree(parts):
     assert len(four.params["posterior"]["loc"]["kernel"].sharding.device_set) == 4
     same(one.params, four.params, atol=1e-6)
     same(metrics_one, metrics_four, rtol=1e-4)
+
+
+def test_products_of_bfloat16_keep_these_promises(parts):
+    short = build(train__precision="bf16")
+    state, _ = run_chunk(short)
+    assert not identical(state, run_chunk(parts)[0])
+    test_one_and_four_devices_agree(short)
+    half = np.zeros((STEPS, BATCH), np.int32)
+    half[: STEPS // 2] = rows()[: STEPS // 2]
+    middle, _ = run_chunk(short, indices=half, steps=STEPS // 2)
+    half[: STEPS // 2] = rows()[STEPS // 2 :]
+    assert identical(run_chunk(short, state=middle, indices=half, steps=STEPS // 2)[0], state)
 
 
 @pytest.mark.filterwarnings("ignore:.*pmap.*:DeprecationWarning")
