@@ -86,10 +86,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.FrozenConfigDic
     tree["hypers"] = {k: v for k, v in tree["hypers"].items() if v is not None}
     _check_hypers(tree)
     check_values(tree)
-    for path in NEWER:
-        parent, field = _parent(tree, path)
-        if parent.get(field) is None:
-            parent.pop(field, None)
+    for group in ("train", "evaluate"):
+        tree[group] = {k: v for k, v in tree[group].items() if v is not None or f"{group}.{k}" not in NEWER}
     return ml_collections.FrozenConfigDict(tree)
 
 

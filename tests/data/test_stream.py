@@ -141,7 +141,7 @@ def test_workers_are_processes_and_end_with_the_program():
         config, dataset = digits(data__memory_mb=0.0, data__workers=workers)
         parts = put_together(config, dataset)
         parts.program.chunk(TrainState(**parts.start()["state"]), 0, 5)
-        assert len(multiprocessing.active_children()) == workers
+        assert wait_until(lambda workers=workers: len(multiprocessing.active_children()) == workers)
         assert threads() > before
         parts.program.close()
         assert wait_until(lambda: threads() == before and not multiprocessing.active_children())
