@@ -176,7 +176,7 @@ def get_config() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.batch_size = 500
     config.evaluate.num_importance_samples = 100  # k of the test -log p(x) at the end of a run
-    config.evaluate.precision = unset(str)  # of the products in validation and test: fp32 or bf16
+    config.evaluate.precision = unset(str)  # of the products in the losses and -log p(x) of validation and test
     return config
 
 

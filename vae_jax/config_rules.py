@@ -44,6 +44,7 @@ _WIDTHS = (
     "widths of 1 or more, such as (500, 200), or () for none",
 )
 _CHANNELS = (lambda v: _WIDTHS[0](v) and len(v) > 0, "channel counts of 1 or more, such as (32, 64)")
+
 _TEXT = (lambda v: isinstance(v, str), "text")
 
 
@@ -103,6 +104,7 @@ _OPTIONAL = (
 )
 
 _PAIRED = ("ada_gvae",)  # models that see the partner of each example
+
 _WEIGHTS = (
     *("capacity", "capacity_epochs", "discrete_capacity", "free_bits", "tc_weight", "prior_weight", "dip_diagonal"),
     *("dip_off_diagonal", "adversary_weight", "sparsity_weight", "contraction_weight", "code_weight"),

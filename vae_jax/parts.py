@@ -17,6 +17,7 @@ from vae_jax.data.order import Order, index_pieces, steps_per_epoch
 from vae_jax.data.stream import Pieces, Stream, piece_length
 from vae_jax.evaluation.splits import mean, per_example
 from vae_jax.evaluation.summary import make_evaluate
+from vae_jax.precision import precision_of
 from vae_jax.streams import stream
 from vae_jax.trained import make_model
 from vae_jax.training.loop import Program, best_of
@@ -56,7 +57,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
     optimizer = make_optimizer(config, config["train"]["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers(config["hypers"], per_epoch)
     feeds = {name: make_feed(config["data"], dataset, name, placement.put) for name in dataset.splits}
-    evaluate = make_evaluate(model, feeds["validation"], config["evaluate"].get("precision", "fp32"))
+    evaluate = make_evaluate(model, feeds["validation"], precision_of(config["evaluate"]))
 
     def validate(params, stats, hypers):
         size = min(config["evaluate"]["batch_size"], feeds["validation"].size)
@@ -64,7 +65,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
 
     start, abstract = _make_start(config, model, optimizer, hypers, placement)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    step, state = make_step(model, optimizer, config["train"].get("precision", "fp32")), TrainState(**abstract["state"])
+    step, state = make_step(model, optimizer, precision_of(config["train"])), TrainState(**abstract["state"])
     chunk, compile_chunk, close = _make_chunk(config, feeds["train"], dataset, step, state, placement)
     best = jax.jit(best_of, out_shardings=shardings["best"])
     program = Program(chunk, validate, best, per_epoch, close, model.alarm)

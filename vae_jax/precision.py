@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +13,11 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 _PRODUCTS = {"dot_general", "conv", "conv_to_input", "conv_to_kernel"}
 _INLINED = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call"}  # as calls of what they hold
+
+
+def precision_of(group: Mapping[str, Any]) -> str:
+    """Return the precision that `config.train` or `config.evaluate` asks for; fp32 where it is unset."""
+    return group.get("precision") or "fp32"
 
 
 def with_products(precision: str, function: Callable[..., Any]) -> Callable[..., Any]:

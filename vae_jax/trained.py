@@ -16,7 +16,7 @@ from vae_jax.errors import ConfigError, DataError
 from vae_jax.evaluation.likelihood import neg_log_likelihood
 from vae_jax.evaluation.splits import batch_for, per_example
 from vae_jax.evaluation.summary import SEED, importance_batches
-from vae_jax.precision import with_products
+from vae_jax.precision import precision_of, with_products
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_best
 from vae_jax.training.folder import read_config, read_manifest
@@ -138,7 +138,7 @@ class Trained(NamedTuple):
 
     @property
     def _precision(self) -> str:
-        return self.config["evaluate"].get("precision", "fp32")
+        return precision_of(self.config["evaluate"])
 
     def _labels(self, labels: np.ndarray | None, num: int) -> np.ndarray:
         if labels is None and self.conditional:

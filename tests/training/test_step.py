@@ -12,6 +12,7 @@ from tests.variants import load
 from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.data.load import load_dataset
 from vae_jax.data.order import batch_indices
+from vae_jax.precision import precision_of
 from vae_jax.trained import make_model
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.mesh import check_batch_size, place
@@ -41,7 +42,7 @@ def build(variant="vae", **overrides):
     model = make_model(config, make_spec(dataset, config.data.pixels))
     optimizer = make_optimizer(config, 100, 10, model.groups)
     feed = make_feed(config.data, dataset, "train")
-    step = make_step(model, optimizer, config.train.get("precision", "fp32"))
+    step = make_step(model, optimizer, precision_of(config.train))
     chunk = jax.jit(make_chunk(step, feed.batch))
     return model, optimizer, make_hypers(config.hypers, 10), feed, chunk
 

@@ -13,7 +13,7 @@ from vae_jax.data.feed import Feed
 from vae_jax.evaluation.baselines import Pca, independent_bernoulli, on_frequencies
 from vae_jax.evaluation.likelihood import active_units, neg_log_likelihood
 from vae_jax.evaluation.splits import batch_for, mean, per_example, standard_error
-from vae_jax.precision import with_products
+from vae_jax.precision import precision_of, with_products
 from vae_jax.streams import stream
 from vae_jax.types import Hypers, Model, Tree
 
@@ -75,7 +75,7 @@ def evaluate_test(
         num_dims: H W C where pixels have probability masses, to give nats as bits per dimension too; None where they
             have densities, or nothing.
     """
-    precision = config.get("precision", "fp32")
+    precision = precision_of(config)
     run, size = make_evaluate(model, feed, precision), feed.size
     values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
     results: dict[str, Any] = {"num_examples": size, **mean(values)}

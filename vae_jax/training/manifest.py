@@ -20,6 +20,7 @@ import jaxlib
 
 from vae_jax import __version__
 from vae_jax.config import fingerprint
+from vae_jax.precision import precision_of
 
 _SAFE_PREFIXES = ("JAX_", "XLA_", "SLURM_", "CUDA_", "NCCL_")  # never the rest: it may hold tokens
 
@@ -33,7 +34,7 @@ def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "restarts": [],
         "command": [sys.executable, *sys.argv],
         "config_sha256": fingerprint(config),
-        "precision": {part: config[part].get("precision", "fp32") for part in ("train", "evaluate")},
+        "precision": {part: precision_of(config[part]) for part in ("train", "evaluate")},
         "seeds": {"seed": config["seed"], "data_seed": config["data"]["seed"]},
         "code": {"version": __version__, **_git()},
         "python": platform.python_version(),

@@ -98,9 +98,6 @@ def batched(platform: str) -> bool:
     - 784-128-20, batch 64, M = 16: one after another 1.47, at once 1.23, at once on one device of both cores 1.08
     - convolutions 32-64-256-16, batch 128, M = 4: 1.08, 1.02, 0.95, for these use both cores in a plain run too
 
-    Microseconds of a core for an image, one after another, at once, and in a plain run: 784-500-20, batch 128, M = 2:
-    38, 46, 39; M = 4: 40, 40, 40; M = 16: 40, 41, 38.
-
     Elsewhere it is not measured yet: a small model leaves most of a GPU idle, which members at once fill. Convolutions
     of members at once are grouped ones there, and may be the exception.
     """

@@ -89,12 +89,7 @@ def compile_group(
         return jax.jit(lambda *args: mapped(args[0], args[1:]), donate_argnums=donated).lower(shared, *each)
 
     state = _stacked(jax.eval_shape(init, jax.random.key(0), hypers), sizes.slots, placement.members)
-    rows = jax.ShapeDtypeStruct((sizes.slots, sizes.steps, sizes.batch), jnp.int32, sharding=placement.batches)
-    per_epoch, row = (
-        jax.ShapeDtypeStruct(shape, jnp.int32, sharding=placement.members)
-        for shape in ((sizes.slots,), (sizes.slots, sizes.validation_batch))
-    )
-    number = jax.ShapeDtypeStruct((), jnp.int32, sharding=placement.everywhere)
+    number, per_epoch, rows, row = _integers(placement, sizes)
     run = lowered(chunk, (data, number, number), state, rows, per_epoch, donated=(1,))
     judge = lowered(losses, held_out_data, state.params, state.stats, state.hypers, row)
     with concurrent.futures.ThreadPoolExecutor() as threads:
@@ -129,6 +124,17 @@ def free_bytes(placement: MemberMesh) -> float:
 
 def _stacked(tree: Tree, slots: int, sharding: Any) -> Tree:
     return jax.tree.map(lambda s: jax.ShapeDtypeStruct((slots, *s.shape), s.dtype, sharding=sharding), tree)
+
+
+def _integers(placement: MemberMesh, sizes: Sizes) -> list[jax.ShapeDtypeStruct]:
+    """Return the shapes of a number for all, of one for each member, and of rows [M,S,B] and [M,V] of examples."""
+    shapes = [
+        ((), placement.everywhere),
+        ((sizes.slots,), placement.members),
+        ((sizes.slots, sizes.steps, sizes.batch), placement.batches),
+        ((sizes.slots, sizes.validation_batch), placement.members),
+    ]
+    return [jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding) for shape, sharding in shapes]
 
 
 def _needed(run: Any, judge: Any, data: tuple[Tree, Tree], at_once: bool, slots: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import numpy as np
 from vae_jax.data.feed import Feed
 from vae_jax.data.order import steps_per_epoch
 from vae_jax.errors import ConfigError
+from vae_jax.precision import precision_of
 from vae_jax.training.member_group import Best, Member, Show, fit_group
 from vae_jax.training.member_mesh import place_members
 from vae_jax.training.member_programs import Programs, Sizes, compile_group, free_bytes
@@ -63,7 +64,7 @@ def fit_members(
     per_epoch = max(steps_per_epoch(len(member.train), size) for member in members)
     optimizer = make_optimizer(config, settings["epochs"] * per_epoch, per_epoch, model.groups)
     hypers = make_hypers({**config["hypers"], **members[0].hypers}, per_epoch)
-    precisions = tuple(config[part].get("precision", "fp32") for part in ("train", "evaluate"))
+    precisions = precision_of(settings), precision_of(config["evaluate"])
     held_out = min(config["evaluate"]["batch_size"], max(len(member.held_out) for member in members))
 
     def compiled(num_members: int) -> Programs:
