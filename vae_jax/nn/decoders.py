@@ -31,6 +31,11 @@ def mlp(
     return _Mlp(num_inputs, offset, hidden, activation, rngs)
 
 
+def gated_mlp(num_inputs: int, offset: np.ndarray, rngs: nnx.Rngs, *, hidden: tuple = (300, 300)) -> nnx.Module:
+    """The dense layers of the encoder of that name, then one linear layer to all pixels."""
+    return _Mlp(num_inputs, offset, hidden, "glu", rngs)
+
+
 def conv(
     num_inputs: int,
     offset: np.ndarray,

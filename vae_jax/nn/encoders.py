@@ -29,6 +29,13 @@ def mlp(
     return _Encoder(shape, num_context, (), 1, 1, hidden, activation, rngs)
 
 
+def gated_mlp(
+    shape: tuple[int, int, int], num_context: int, rngs: nnx.Rngs, *, hidden: tuple = (300, 300)
+) -> nnx.Module:
+    """Dense layers, each multiplied by the sigmoid of another (gated linear units: Dauphin et al. 2017, equation 1)."""
+    return _Encoder(shape, num_context, (), 1, 1, hidden, "glu", rngs)
+
+
 def conv(
     shape: tuple[int, int, int],
     num_context: int,

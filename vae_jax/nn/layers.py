@@ -9,13 +9,13 @@ from vae_jax.nn.conv import conv, conv_transpose
 
 
 class Dense(nnx.Module):
-    """Dense layers, each followed by the activation; () is the identity."""
+    """Dense layers, each followed by the activation; () is the identity. That of "glu" halves what a layer gives."""
 
     def __init__(self, num_inputs: int, widths: tuple[int, ...], activation: str, rngs: nnx.Rngs):
         self.activation = getattr(nnx, activation)
-        sizes = (num_inputs, *widths)
+        sizes, parts = (num_inputs, *widths), 2 if activation == "glu" else 1
         self.layers = nnx.Dict(
-            {f"dense_{i}": nnx.Linear(sizes[i], sizes[i + 1], rngs=rngs) for i in range(len(widths))}
+            {f"dense_{i}": nnx.Linear(sizes[i], parts * sizes[i + 1], rngs=rngs) for i in range(len(widths))}
         )
         self.num_features = sizes[-1]
 
