@@ -12,7 +12,8 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "errors": set(),
     "build": {"errors"},
     "config_rules": {"errors", "build"},
-    "config": {"errors", "build", "config_rules"},
+    "config_file": {"errors", "build"},
+    "config": {"errors", "build", "config_file", "config_rules"},
     "prob": {"types", "errors", "prob"},
     "nn": {"types", "errors", "nn", "prob"},
     "objectives": {"types", "errors", "prob"},
@@ -25,13 +26,13 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "streams": set(),
     "precision": set(),
 }
-_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark"}  # what stands above the layers
+_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "sweeps"}  # what stands above the layers
 NEVER = {
     "training": {"models", "nn", "objectives", "evaluation"} | _WHOLE,
     "evaluation": {"models", "nn", "objectives", "training"} | _WHOLE,
     "reporting": {"models", "nn", "objectives", "training", "evaluation"} | _WHOLE,
-    "tasks": {"models", "nn", "objectives", "run", "benchmark"},
-    **{part: {"benchmark"} for part in ("run", "trained", "parts", "results", "cli")},
+    "tasks": {"models", "nn", "objectives", "run", "benchmark", "sweeps"},
+    **{part: {"benchmark", "sweeps"} for part in ("run", "trained", "parts", "results", "cli")},
 }
 OWNERS = {
     "flax": {"nn", "models", "benchmark/flax_example.py"},

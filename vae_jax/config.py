@@ -7,17 +7,14 @@ A config file is Python with `get_config()` or `get_config(arg)`; it returns an 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import pathlib
-import sys
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
 from vae_jax import build
+from vae_jax.config_file import read_config
 from vae_jax.config_rules import NEWER, SOURCE_FIELDS, check_fields, check_values, flatten
 from vae_jax.errors import ConfigError
 
@@ -53,7 +50,7 @@ def load(spec: str, overrides: Mapping[str, Any] | None = None) -> ml_collection
     Raises:
         ConfigError: naming the field, the value and what is allowed.
     """
-    config = _read(spec)
+    config = read_config(spec)
     config.lock()
     for path, value in (overrides or {}).items():
         _override(config, path, value)
@@ -136,42 +133,6 @@ def parse_arg(arg: str, **defaults: Any) -> dict[str, Any]:
             raise ConfigError(f"config argument {name!r} needs a value: {name}=...")
         values[name] = _parse(text if has_value else "true", kind, f"config argument {name}")
     return values
-
-
-def _read(spec: str) -> ml_collections.ConfigDict:
-    path_text, colon, arg = spec.partition(":")
-    path = pathlib.Path(path_text)
-    if not path.is_file():
-        beside = sorted(str(p) for p in path.parent.glob("*.py")) or sorted(
-            str(p) for p in pathlib.Path("configs").glob("*.py")
-        )
-        raise ConfigError(
-            f"no config file {path_text!r}{build.nearest(path_text, beside)}; there are: {', '.join(beside) or 'none'}"
-        )
-    module_spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if module_spec is None:
-        raise ConfigError(f"{path_text} is no config file: its name must end in .py")
-    module = importlib.util.module_from_spec(module_spec)
-    folder, before = path.resolve().parent, set(sys.modules)
-    sys.path.insert(0, str(folder))
-    try:
-        module_spec.loader.exec_module(module)
-        config = module.get_config(arg) if colon else module.get_config()
-    except ConfigError:
-        raise
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == module_spec.origin]
-        at = f", line {lines[-1]}," if lines else ""
-        raise ConfigError(f"{path_text}{at} failed: {type(error).__name__}: {error}".replace("\n", " ")) from error
-    finally:
-        sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:  # another folder's base.py is another module
-            if pathlib.Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
-                del sys.modules[name]
-    if type(config) is not ml_collections.ConfigDict:
-        raise ConfigError(f"{path_text}: get_config() returned {type(config).__name__}, expected a ConfigDict")
-    return config
 
 
 def _override(config: ml_collections.ConfigDict, path: str, value: Any) -> None:
