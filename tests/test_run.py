@@ -47,6 +47,17 @@ def finished(tmp_path_factory):
     return folder, train(folder)
 
 
+def test_a_file_ends_it_early_and_in_good_order(tmp_path, finished):
+    config = load("digits.py:variant=vae", **SMALL)
+    with open_folder(tmp_path / "run", config):
+        pass
+    (tmp_path / "run" / "STOP").touch()
+    results, whole = train(tmp_path / "run"), finished[1]
+    assert results["steps"] == results["best_step"] == 2 * (1297 // 64)  # the first validation
+    assert results["stopped"] == "request" and "stopped" not in whole
+    assert results["test"].keys() == whole["test"].keys()
+
+
 def test_folder_holds_everything_a_reader_needs(finished):
     folder, results = finished
     names = {p.name for p in folder.iterdir()}

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from vae_jax.build import build
 from vae_jax.data.dataset import Dataset, sha256
-from vae_jax.data.feed import make_feed
+from vae_jax.data.feed import Feed, make_feed
 from vae_jax.data.order import steps_per_epoch
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
 from vae_jax.evaluation.judge import conditional_accuracy, train_judge
 from vae_jax.evaluation.splits import seen
-from vae_jax.evaluation.summary import evaluate_baselines, evaluate_test
+from vae_jax.evaluation.summary import evaluate_baselines, make_evaluate_test
 from vae_jax.parts import Parts
 from vae_jax.pictures import save_pictures
 from vae_jax.reporting.log import read_rows
 from vae_jax.trained import Trained, load
+from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.folder import read_manifest
 from vae_jax.training.optim import make_hypers
-from vae_jax.types import Tree
+from vae_jax.types import Model, Spec, Tree
 
 
 def evaluate_split(
@@ -43,8 +46,8 @@ def evaluate_split(
     feed = feed._replace(size=min(num_images or feed.size, feed.size))
     hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
     settings = {**config["evaluate"], "num_importance_samples": num_samples}
-    num_dims = _num_dims(config, dataset.shape)
-    return evaluate_test(trained.model, trained.params, trained.stats, hypers, feed, settings, num_dims)
+    figures = make_evaluate_test(trained.model, feed, settings, _num_dims(config, dataset.shape))
+    return figures(trained.params, trained.stats, hypers)
 
 
 def check_data(begun: Mapping[str, Any], found: str) -> None:
@@ -58,21 +61,46 @@ def check_data(begun: Mapping[str, Any], found: str) -> None:
         raise DataError(f"these are not the data of the run: SHA-256 {found[:12]}..., trained on {recorded[:12]}...")
 
 
-def evaluate(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree) -> tuple[dict[str, Any], Pca]:
-    """Return the figures of the test split, the baselines', and the fitted baseline."""
-    shape, feeds = dataset.shape, parts.feeds
+def make_evaluate(
+    config: Mapping[str, Any], dataset: Dataset, spec: Spec, model: Model, feeds: Mapping[str, Feed]
+) -> tuple[Callable[[Tree], dict[str, Any]], Pca]:
+    """Return checkpoint tree -> the figures of the test split and the baselines', and the fitted baseline.
+
+    What is compiled and fitted serves all checkpoints of this config, whatever its seed and hyperparameters.
+    """
+    shape = dataset.shape
     train = seen(feeds["train"], shape, num_fitted(feeds["train"].size, shape), ("image",))["image"]
     pca = fit_pca(train, config["model"]["latent"])
-    best, hypers = tree["best"], tree["state"]["hypers"]
-    given = (parts.model, best["params"], best["stats"], hypers, feeds["test"], config["evaluate"])
-    figures = evaluate_test(*given, _num_dims(config, shape))
-    trained = Trained(config, parts.spec, parts.model, best["params"], best["stats"])
-    if trained.conditional:
-        asked = np.arange(1000) % parts.spec.num_classes
-        limit = min(60000, int(1e9 // (4 * math.prod(shape))))  # at most 1 GB as float32
-        judge = train_judge(dataset.pictures("train", limit))
-        figures |= conditional_accuracy(judge, trained.sample(len(asked)), asked, dataset.pictures("test", limit))
-    return {"test": figures, "baselines": evaluate_baselines(pca, train, feeds["test"])}, pca
+    baselines = evaluate_baselines(pca, train, feeds["test"])
+    evaluate_test = make_evaluate_test(model, feeds["test"], config["evaluate"], _num_dims(config, shape))
+    limit = min(60000, int(1e9 // (4 * math.prod(shape))))  # at most 1 GB as float32
+    judge = functools.cache(lambda: train_judge(dataset.pictures("train", limit)))
+
+    def evaluate(tree: Tree) -> dict[str, Any]:
+        best = tree["best"]
+        figures = evaluate_test(best["params"], best["stats"], tree["state"]["hypers"])
+        trained = Trained(config, spec, model, best["params"], best["stats"])
+        if trained.conditional:
+            asked = np.arange(1000) % spec.num_classes
+            drawn = trained.sample(len(asked))
+            figures |= conditional_accuracy(judge(), drawn, asked, dataset.pictures("test", limit))
+        return {"test": figures, "baselines": baselines}
+
+    return evaluate, pca
+
+
+def of_state(config: Mapping[str, Any], dataset: Dataset, tree: Tree, folder: pathlib.Path) -> dict[str, Any]:
+    """Return what results.json says of a final checkpoint tree: steps, size and hash, and whether STOP ended it."""
+    state = tree["state"]
+    total = config["train"]["epochs"] * steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"])
+    figures = {
+        "best_step": int(tree["best"]["step"]),
+        "steps": int(state["step"]),
+        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(state["params"])),
+        "state_sha256": state_sha256(state),
+    }
+    asked = (folder / "STOP").exists() and figures["steps"] < total
+    return figures | ({"stopped": "request"} if asked else {})
 
 
 def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: pathlib.Path) -> list[pathlib.Path]:

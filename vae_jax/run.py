@@ -23,7 +23,6 @@ from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
-from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
 from vae_jax.training.hosts import ALONE, Hosts
 from vae_jax.training.loop import Clock, Outlet, fit
@@ -140,8 +139,14 @@ def _train(
 
         newest = functools.partial(newest_step, folder / "checkpoints")
         write = log.write if hosts.first else _write_nothing
-        outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop)
+        ended = functools.partial(asked_to_stop, folder, hosts)
+        outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop, ended)
         return fit(parts.program, tree, outlet, config["train"], config["checkpoint"]["every_seconds"], stopping, clock)
+
+
+def asked_to_stop(folder: pathlib.Path, hosts: Hosts = ALONE) -> bool:
+    """Tell whether someone has put a file STOP into the run folder, to end training at the next validation."""
+    return hosts.agree((folder / "STOP").exists())
 
 
 def _write_nothing(*_: Any) -> None:
@@ -151,15 +156,11 @@ def _write_nothing(*_: Any) -> None:
 def _finish(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree, folder: pathlib.Path) -> dict:
     """Evaluate the trained parameters, draw their pictures and return the figures."""
     say("evaluating on the test split")
-    figures, pca = results.evaluate(config, dataset, parts, tree)
+    evaluate, pca = results.make_evaluate(config, dataset, parts.spec, parts.model, parts.feeds)
+    figures = evaluate(tree)
     pictures = results.draw(config, parts, tree, pca, folder)
     say("pictures: " + ", ".join(os.path.relpath(p) for p in pictures))
-    return figures | {
-        "best_step": int(tree["best"]["step"]),
-        "steps": int(tree["state"]["step"]),
-        "num_parameters": sum(leaf.size for leaf in jax.tree.leaves(tree["state"]["params"])),
-        "state_sha256": state_sha256(tree["state"]),
-    }
+    return figures | results.of_state(config, dataset, tree, folder)
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:

@@ -38,10 +38,10 @@ def importance_batches(num_samples: int) -> tuple[int, int]:
     return images if jax.default_backend() == "cpu" else 10 * images, chunk
 
 
-def estimate_nll(
-    model: Model, params: Tree, stats: Tree, feed: Feed, num_samples: int, precision: str = "fp32"
-) -> dict[str, Any]:
-    """Return the mean -log p(x) of a split in nats with its standard error over the examples, and k."""
+def make_estimate_nll(
+    model: Model, feed: Feed, num_samples: int, precision: str = "fp32"
+) -> Callable[[Tree, Tree], dict[str, Any]]:
+    """Return (params, stats) -> the mean -log p(x) of a split in nats, its standard error over the examples, and k."""
     images, chunk = importance_batches(num_samples)
     key = stream(SEED, "importance samples")
 
@@ -49,27 +49,25 @@ def estimate_nll(
         return {"nll_nats": neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)}
 
     run = feed.compiled(with_products(precision, estimate))
-    nll = per_example(lambda index: run(index, params, stats), feed.size, images)["nll_nats"]
-    return {
-        "nll_nats": float(nll.mean(dtype=np.float64)),
-        "nll_nats_standard_error": standard_error(nll),
-        "nll_num_samples": num_samples,
-    }
+
+    def estimate_nll(params: Tree, stats: Tree) -> dict[str, Any]:
+        nll = per_example(lambda index: run(index, params, stats), feed.size, images)["nll_nats"]
+        return {
+            "nll_nats": float(nll.mean(dtype=np.float64)),
+            "nll_nats_standard_error": standard_error(nll),
+            "nll_num_samples": num_samples,
+        }
+
+    return estimate_nll
 
 
-def evaluate_test(
-    model: Model,
-    params: Tree,
-    stats: Tree,
-    hypers: Hypers,
-    feed: Feed,
-    config: Mapping[str, Any],
-    num_dims: int | None,
-) -> dict[str, Any]:
-    """Return every test figure of the model.
+def make_evaluate_test(
+    model: Model, feed: Feed, config: Mapping[str, Any], num_dims: int | None
+) -> Callable[[Tree, Tree, Hypers], dict[str, Any]]:
+    """Return (params, stats, hypers) -> every test figure of the model; what is compiled serves all calls.
 
     Args:
-        model, params, stats, hypers: what was trained.
+        model: the architecture.
         feed: of the split.
         config: `config.evaluate`.
         num_dims: H W C where pixels have probability masses, to give nats as bits per dimension too; None where they
@@ -77,15 +75,20 @@ def evaluate_test(
     """
     precision = precision_of(config)
     run, size = make_evaluate(model, feed, precision), feed.size
-    values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
-    results: dict[str, Any] = {"num_examples": size, **mean(values)}
-    results |= {f"{name}_standard_error": standard_error(value) for name, value in values.items() if name != "loss"}
-    if model.log_weights is not None:
-        encode = feed.compiled(lambda batch, params, stats: {"code": model.encode(params, stats, batch)})
-        codes = per_example(lambda index: encode(index, params, stats), size, config["batch_size"])["code"]
-        results["active_units"] = active_units(codes)
-        results |= estimate_nll(model, params, stats, feed, config["num_importance_samples"], precision)
-    return results | (bits_per_dim(results, num_dims) if num_dims else {})
+    encode = feed.compiled(lambda batch, params, stats: {"code": model.encode(params, stats, batch)})
+    estimate_nll = make_estimate_nll(model, feed, config["num_importance_samples"], precision)
+
+    def evaluate_test(params: Tree, stats: Tree, hypers: Hypers) -> dict[str, Any]:
+        values = per_example(lambda index: run(index, params, stats, hypers), size, config["batch_size"])
+        results: dict[str, Any] = {"num_examples": size, **mean(values)}
+        results |= {f"{name}_standard_error": standard_error(value) for name, value in values.items() if name != "loss"}
+        if model.log_weights is not None:
+            codes = per_example(lambda index: encode(index, params, stats), size, config["batch_size"])["code"]
+            results["active_units"] = active_units(codes)
+            results |= estimate_nll(params, stats)
+        return results | (bits_per_dim(results, num_dims) if num_dims else {})
+
+    return evaluate_test
 
 
 def bits_per_dim(figures: Mapping[str, Any], num_dims: int) -> dict[str, float]:

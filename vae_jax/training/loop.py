@@ -42,6 +42,7 @@ class Outlet(NamedTuple):
     unit: str  # of the loss
     agree: Callable[[str | None, bool], tuple[str | None, bool]] = lambda signal_name, due: (signal_name, due)
     """(signal that has arrived, whether a save is due) -> the same for all processes; called once per chunk"""
+    ended: Callable[[], bool] = lambda: False  # whether to end early, as if patience were over; asked at validations
 
 
 class Clock:
@@ -97,7 +98,8 @@ def fit(
     state, best = TrainState(**tree["state"]), tree["best"]
     total, per_epoch = config["epochs"] * program.steps_per_epoch, program.steps_per_epoch
     step, saved_at, warned = int(state.step), time.monotonic(), False
-    while step < total and not _impatient(step, best, config, per_epoch):
+    done = step == total or _early(step, best, config, per_epoch, outlet)
+    while not done:
         stop = _next_stop(step, total, per_epoch, program.refit_at, config)
         state, metrics = _advance(program, state, step, stop, clock)
         _check_finite(metrics, step, per_epoch, outlet)
@@ -116,7 +118,7 @@ def fit(
             outlet.warn(f"warning, step {step}: {warning}")
             warned = True
         signal_name, due = outlet.agree(stopping.signal_name, time.monotonic() - saved_at >= checkpoint_seconds)
-        done = step == total or _impatient(step, best, config, per_epoch)
+        done = step == total or _early(step, best, config, per_epoch, outlet)
         if done or signal_name or due:
             outlet.save(step, {"state": state._asdict(), "best": best})
             saved_at = time.monotonic()
@@ -147,12 +149,13 @@ def _next_stop(step: int, total: int, per_epoch: int, refit_at: int, config: Map
     return min(end, refit_at) if step < refit_at else end
 
 
-def _impatient(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int) -> bool:
-    """Tell whether this is a validation after which patience is over; a function of the checkpoint alone."""
-    patience = config["patience_epochs"]
-    if patience is None or step == 0 or step % (config["eval_every_epochs"] * per_epoch):
+def _early(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int, outlet: Outlet) -> bool:
+    """Tell whether this is a validation after which patience is over, or which is to be the last one."""
+    if step == 0 or step % (config["eval_every_epochs"] * per_epoch):
         return False
-    return step - int(best["step"]) >= patience * per_epoch
+    patience = config["patience_epochs"]
+    impatient = patience is not None and step - int(best["step"]) >= patience * per_epoch
+    return outlet.ended() or impatient
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:

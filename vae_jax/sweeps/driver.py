@@ -1,0 +1,155 @@
+"""The driver of a sweep: it starts jobs, looks after them, and asks for more points where a search gives them.
+
+It keeps nothing that is not in the folder. One that is killed leaves its jobs running; the next one waits for those
+that still live, and starts those that do not.
+"""
+
+from __future__ import annotations
+
+import collections
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from vae_jax.errors import Preempted, StorageError
+from vae_jax.sweeps import folder as sweeps
+from vae_jax.sweeps.launchers.task import Task
+from vae_jax.training.folder import read_config
+from vae_jax.training.stop import StopRequest
+
+_RESUME = Preempted.exit_code
+_POLL_SECONDS = 0.2
+
+
+class Settings(NamedTuple):
+    """How a sweep is driven."""
+
+    worker: tuple[str, ...] = ()  # further arguments of a worker
+    retries: int = 3  # of a job that ends without having got further
+
+
+class Source(NamedTuple):
+    """Where points come from while a sweep runs."""
+
+    more: Callable[[], bool] = lambda: (
+        False
+    )  # add runs and jobs, if there is to be more; whether there may be still more
+    watch: Callable[[], None] = lambda: None  # look at the runs that train
+
+
+def drive(
+    path: pathlib.Path, launcher: Any, settings: Settings, say: Callable[[str], None], source: Source = NO_SOURCE
+) -> None:
+    """Run the jobs of a sweep until no run is left that is neither done nor failed.
+
+    Args:
+        path: the folder, held open.
+        launcher: see `vae_jax.sweeps.launchers`.
+        settings: see `Settings`.
+        say: is told what happens.
+        source: see `Source`.
+
+    Raises:
+        Preempted: a signal has arrived; the jobs were asked to save and stop, and the same command goes on.
+        StorageError: a job could not write its files; nothing is lost, and the same command goes on.
+    """
+    jobs = _Jobs(path, launcher, settings, say)
+    with StopRequest() as stopping:
+        while True:
+            more = source.more()
+            source.watch()
+            waiting = jobs.start()
+            jobs.end()
+            if not waiting and not more and not jobs.alive():
+                return
+            if stopping.signal_name:
+                launcher.stop()
+                raise Preempted(f"{stopping.signal_name}: the jobs are stopped; the same command finishes the sweep")
+            time.sleep(_POLL_SECONDS)
+
+
+class _Jobs:
+    """What the driver knows of jobs beside what the folder tells: how often each has died in vain."""
+
+    def __init__(self, path: pathlib.Path, launcher: Any, settings: Settings, say: Callable[[str], None]):
+        self.path, self.launcher, self.settings, self.say = path, launcher, settings, say
+        self.in_vain: dict[str, int] = collections.Counter()
+        self.reached: dict[str, Any] = {}
+        self.open = {job for job in sweeps.job_names(path) if sweeps.open_runs(path, job)}
+        self.seen = set(sweeps.job_names(path))
+
+    def alive(self) -> set[str]:
+        """Return the jobs that run or are queued, those that another driver has started included."""
+        return self.launcher.running() | {job for job in self.open if sweeps.is_held(self._file(job, "lock"))}
+
+    def start(self) -> bool:
+        """Start what there is room for; return whether any job is still to be finished."""
+        new = set(sweeps.job_names(self.path)) - self.seen
+        self.seen |= new
+        alive = self.alive()
+        self.open = {job for job in self.open | new if job in alive or sweeps.open_runs(self.path, job)}
+        tasks = []
+        for job in sorted(self.open - alive):
+            task = self._task(job)
+            if self.launcher.room(task):
+                self.launcher.submit([task])
+                tasks.append(job)
+                self.reached[job] = self._progress(job)
+        return bool(self.open)
+
+    def end(self) -> None:
+        """Note the jobs that have ended, and give up one that has died too often without getting further."""
+        for job, code in self.launcher.ended().items():
+            left = sweeps.open_runs(self.path, job)
+            if not left:
+                continue
+            if code == StorageError.exit_code:
+                self.launcher.stop()
+                raise StorageError(
+                    f"job {job} could not write: {self._last_line(job)}; then run the same command again"
+                )
+            moved = self._progress(job) != self.reached.get(job)
+            self.in_vain[job] = 0 if moved or code == _RESUME else self.in_vain[job] + 1
+            self.say(f"job {job} ended with code {code}, {len(left)} runs to go: {self._last_line(job)}")
+            if self.in_vain[job] > self.settings.retries:
+                for run in left:
+                    sweeps.write_failure(self.path, run, code, self._last_line(job))
+                self.say(f"job {job} is given up after {self.in_vain[job]} attempts that came to nothing")
+
+    def _task(self, job: str) -> Task:
+        estimate = sweeps.read_job(self.path, job)["estimate"]
+        command = (sys.executable, "-m", "vae_jax.sweeps.worker", str(self.path), job, *self.settings.worker)
+        return Task(job, command, self._file(job, "log"), estimate.get("memory_mb") or 0.0)
+
+    def _progress(self, job: str) -> Any:
+        """Return what changes when a job gets further: its open runs, and the newest checkpoints."""
+        folders = [self.path / "jobs" / job, *(self.path / "runs" / run for run in sweeps.open_runs(self.path, job))]
+        steps = [str(file) for folder in folders for file in folder.glob("**/checkpoints/*") if file.name.isdigit()]
+        return [str(folder) for folder in folders], sorted(steps)
+
+    def _last_line(self, job: str) -> str:
+        log = self._file(job, "log")
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+    def _file(self, job: str, suffix: str) -> pathlib.Path:
+        return self.path / "jobs" / f"{job}.{suffix}"
+
+
+def plan_jobs(
+    path: pathlib.Path,
+    most: int | None,
+    estimates: Callable[[list[tuple[Mapping[str, Any], int]]], list[dict[str, Any]]],
+    groups_of: Callable[..., list[list[int]]],
+) -> list[str]:
+    """Write down jobs for the runs that have none, and return their names."""
+    runs = sweeps.without_job(path)
+    configs = [read_config(path / "runs" / run) for run in runs]
+    groups = groups_of(configs, most)
+    found = estimates([(configs[group[0]], len(group)) for group in groups])
+    return [
+        sweeps.add_job(path, [runs[number] for number in group], estimate)
+        for group, estimate in zip(groups, found, strict=True)
+    ]
