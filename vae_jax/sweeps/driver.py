@@ -33,10 +33,13 @@ class Settings(NamedTuple):
 class Source(NamedTuple):
     """Where points come from while a sweep runs."""
 
-    more: Callable[[], bool] = lambda: (
-        False
-    )  # add runs and jobs, if there is to be more; whether there may be still more
-    watch: Callable[[], None] = lambda: None  # look at the runs that train
+    more: Callable[[], bool] = lambda: False
+    """Adds runs and jobs, if it is time for more; tells whether there may be still more."""
+    watch: Callable[[], None] = lambda: None
+    """Looks at the runs that train."""
+
+
+NO_SOURCE = Source()
 
 
 def drive(

@@ -153,6 +153,11 @@ def write_failure(path: pathlib.Path, run: str, exit_code: int, message: str) ->
         write_json(path / "runs" / run / "error.json", {"exit_code": exit_code, "message": message})
 
 
+def read_failure(path: pathlib.Path, run: str) -> dict[str, Any]:
+    """Return exit code and message of a run that has failed."""
+    return _read(path / "runs" / run / "error.json", f"run {run} has not failed")
+
+
 def forget_failures(path: pathlib.Path) -> int:
     """Let failed runs run again, in jobs of their own, and return how many they are."""
     failed = {name for name in run_names(path) if status(path, name) == FAILED}
