@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.dataset import Dataset
-from vae_jax.data.feed import Feed, make_feed, make_spec, picture_bytes
+from vae_jax.data.dataset import Dataset, picture_bytes
+from vae_jax.data.feed import Feed, make_feed, make_spec
 from vae_jax.data.order import Order, index_pieces, steps_per_epoch
 from vae_jax.data.stream import Pieces, Stream, piece_length
 from vae_jax.evaluation.splits import mean, per_example

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -105,6 +106,19 @@ def described(dataset: Dataset) -> dict[str, Any]:
         "factors": dict(dataset.factors),
         "skipped": list(dataset.skipped),
     }
+
+
+def picture_bytes(dataset: Dataset) -> int:
+    """Return what a picture takes as it is stored, decoded."""
+    return math.prod(dataset.shape) * np.dtype(dataset.splits["train"].images.dtype).itemsize
+
+
+def is_streamed(config: Mapping[str, Any], dataset: Dataset) -> bool:
+    """Tell whether a set is read while it is trained on: its splits, as stored, take more than `config.memory_mb`.
+
+    1 MB = 10^6 bytes; `config` is `config.data`.
+    """
+    return sum(dataset.sizes.values()) * picture_bytes(dataset) > 1e6 * config["memory_mb"]
 
 
 def sha256(dataset: Dataset) -> str:

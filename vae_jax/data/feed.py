@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.build import build
-from vae_jax.data.dataset import Dataset, Pictures, Split
+from vae_jax.data.dataset import Dataset, Pictures, Split, is_streamed
 from vae_jax.data.order import evenly_spaced
 from vae_jax.data.pairs import Pairs, make_pairs
 from vae_jax.data.pixels import VALUES
@@ -49,7 +49,6 @@ def make_feed(
 ) -> Feed:
     """Return the feed of a split.
 
-    The set is streamed if all its splits, as they are stored, take more than `config.memory_mb` (1 MB = 10^6 bytes).
     With `config.pairs` the training examples have partners. Those read on the host have none where `row` is given no
     epoch, as in evaluation, which is of single pictures.
 
@@ -66,7 +65,7 @@ def make_feed(
     stored, size, pairs = arrays(dataset.splits[split]), dataset.sizes[split], None
     if split == "train" and config.get("pairs") is not None:
         pairs = make_pairs(dataset.splits[split], dataset.factors, config["pairs"], config["seed"])
-    if sum(dataset.sizes.values()) * picture_bytes(dataset) > 1e6 * config["memory_mb"]:
+    if is_streamed(config, dataset):
         row = functools.partial(gather, stored, pairs=pairs)
         return Feed(size, {}, row, lambda _, row, epoch, training=False: batch_of(row, epoch, training))
     # A compiled gather out of the rows of a matrix is quicker than out of pictures: by 1.5 % of a step of 784-500-20.
@@ -78,11 +77,6 @@ def make_feed(
         return batch_of(row | images, epoch, training)
 
     return Feed(size, put((flat, pairs)), lambda index, *_: index, batch)
-
-
-def picture_bytes(dataset: Dataset) -> int:
-    """Return what a picture takes as it is stored, decoded."""
-    return math.prod(dataset.shape) * np.dtype(dataset.splits["train"].images.dtype).itemsize
 
 
 def make_spec(dataset: Dataset, pixels: str) -> Spec:

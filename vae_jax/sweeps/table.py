@@ -73,6 +73,11 @@ def selection(rows: Sequence[Row]) -> str:
     return next((name for name in _SELECTED_BY if any(name in row for row in rows)), _SELECTED_BY[-1])
 
 
+def default_metric(rows: Sequence[Row]) -> str:
+    """Return the test figure to show: -log p(x), or what a model without a likelihood is trained on."""
+    return next((name for name in ("test.nll_nats", "test.loss") if any(name in row for row in rows)), "test.loss")
+
+
 def check_metric(rows: Sequence[Row], metric: str) -> None:
     """Check that a run has this figure.
 

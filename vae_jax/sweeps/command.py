@@ -1,0 +1,139 @@
+"""`scripts/sweep.py`: from flags to a sweep that runs."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vae_jax import cli
+from vae_jax.config_file import read_sweep
+from vae_jax.data.load import load_dataset
+from vae_jax.errors import ConfigError, UserError
+from vae_jax.reporting.progress import say
+from vae_jax.sweeps import folder as sweeps
+from vae_jax.sweeps import points as made
+from vae_jax.sweeps.driver import Settings, drive
+from vae_jax.sweeps.estimate import estimates, total_text
+from vae_jax.sweeps.launchers import open_launcher
+from vae_jax.sweeps.plan import Point, grouped, resolve
+from vae_jax.sweeps.report import status_text, table_text
+from vae_jax.sweeps.table import default_metric, make_rows, write_table
+from vae_jax.training.folder import read_config
+
+
+class SomeFailed(UserError):
+    """A sweep is over, and some of its runs have failed."""
+
+    exit_code = 78
+
+
+def add_flags(flags: argparse.ArgumentParser) -> None:
+    """Add the flags of a sweep that runs."""
+    cli.add_config(flags, default="configs/digits.py")
+    flags.add_argument("--sweep", help="name of a function sweep_<name>() of the config file")
+    for name, text in (("set", "all combinations"), ("zip", "values that go together"), ("range", "where it may lie")):
+        metavar = "FIELD=RANGE" if name == "range" else "FIELD=VALUES"
+        flags.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=f"{text}; may be repeated")
+    flags.add_argument("--num", type=int, help="how many points to draw out of --range")
+    flags.add_argument("--members", type=int, help="most runs in one program (default: all that fit)")
+    flags.add_argument("--slots", type=int, help="processes at a time (default: one for each GPU, or one)")
+    flags.add_argument("--launcher", default="local", help="local or slurm (default: local)")
+    flags.add_argument("--retry", action="store_true", help="run again what has failed")
+    flags.add_argument("--dry_run", action="store_true", help="tell what would run, with memory and time; write nothing")
+
+
+def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
+    """Run a sweep to its end, and write its table.
+
+    Raises:
+        UserError: see `vae_jax.errors`; `SomeFailed` where the sweep is over but for runs that have failed.
+    """
+    _check(args)
+    points = resolve(args.config, _points(args), common)
+    for config in _by_data(points):
+        load_dataset(config, args.data_dir)
+    if args.dry_run:
+        configs = [point.config for point in points]
+        groups = [(configs[group[0]], len(group)) for group in grouped(configs, args.members)]
+        say(total_text(groups, estimates(groups, args.data_dir)))
+        return
+    asked = {"schema": 1, "config": args.config, "common": dict(common)}
+    with sweeps.open_sweep(_folder(args, points), asked) as path:
+        _refuse_strangers(path, sweeps.add_runs(path, points))
+        if args.retry:
+            say(f"{sweeps.forget_failures(path)} runs that have failed are run again")
+        say(f"sweep folder: {path}")
+        _add_jobs(path, args)
+        worker = [f"--trackers={args.trackers}", *([f"--data_dir={args.data_dir.resolve()}"] if args.data_dir else [])]
+        with open_launcher(args.launcher, path, args) as launcher:
+            drive(path, launcher, Settings(tuple(worker)), say)
+        _finish(path)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("num", "members", "slots"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name}={value} is not allowed: expected 1 or more")
+    if bool(args.range) != (args.num is not None):
+        raise ConfigError("--range and --num go together: where points may lie, and how many to draw")
+
+
+def _points(args: argparse.Namespace) -> list[made.Overrides]:
+    parts = [read_sweep(args.config, args.sweep)] if args.sweep else []
+    if args.set:
+        parts.append(made.grid(made.parse_axes(args.set, "--set", made.parse_values)))
+    if args.zip:
+        parts.append(made.zipped(made.parse_axes(args.zip, "--zip", made.parse_values)))
+    if args.range:
+        parts.append(made.random(made.parse_axes(args.range, "--range", made.parse_range), args.num))
+    if not parts:
+        raise ConfigError("nothing to sweep over: give --sweep=NAME, --set field=values, --zip or --range")
+    return made.product(*parts)
+
+
+def _by_data(points: Sequence[Point]) -> list[Mapping[str, Any]]:
+    """Return a config for each set of data that the sweep needs, so that a missing one is told before anything runs."""
+    by_data = {(str(point.config["data"]), point.config["train"]["batch_size"]): point.config for point in points}
+    return list(by_data.values())
+
+
+def _folder(args: argparse.Namespace, points: Sequence[Point]) -> pathlib.Path:
+    stem = pathlib.Path(args.config.partition(":")[0]).stem
+    return args.workdir or pathlib.Path("sweeps", f"{stem}-{args.sweep or points[0].fingerprint[:8]}")
+
+
+def _refuse_strangers(path: pathlib.Path, names: Sequence[str]) -> None:
+    """A sweep may grow, but what it holds must be asked for."""
+    strangers = sorted(set(sweeps.run_names(path)) - set(names))
+    if strangers:
+        raise ConfigError(
+            f"{path} holds {len(strangers)} runs that this command does not ask for, such as runs/{strangers[0]} "
+            f"({sweeps.read_point(path, strangers[0])['overrides']}); use another --workdir"
+        )
+
+
+def _add_jobs(path: pathlib.Path, args: argparse.Namespace) -> None:
+    runs = sweeps.without_job(path)
+    if not runs:
+        return
+    configs = [read_config(path / "runs" / run) for run in runs]
+    groups = grouped(configs, args.members)
+    shapes = [(configs[group[0]], len(group)) for group in groups]
+    found = estimates(shapes, args.data_dir)
+    say(total_text(shapes, found))
+    for group, estimate in zip(groups, found, strict=True):
+        sweeps.add_job(path, [runs[number] for number in group], estimate)
+
+
+def _finish(path: pathlib.Path) -> None:
+    rows = make_rows(path)
+    say(status_text(path))
+    failed = sum(row["status"] == sweeps.FAILED for row in rows)
+    if failed < len(rows):
+        say(table_text(rows, default_metric(rows), None))
+    say("written: " + ", ".join(map(str, write_table(path, rows))))
+    if failed:
+        raise SomeFailed(f"{failed} of {len(rows)} runs of {path} have failed; --retry runs them again")
