@@ -1,0 +1,1 @@
+"""Many runs: points, groups of them in one program, launchers, tables."""
