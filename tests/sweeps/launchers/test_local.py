@@ -80,10 +80,9 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
 
 
 def test_memory_is_measured():
-    before = local._available_mb()
-    held = bytearray(os.urandom(1)) * (200 * 2**20)
-    assert local._taken_mb(os.getpid()) > 200
-    assert 0 < local._available_mb() < before + 1000
+    held = bytearray(os.urandom(1)) * (50 * 2**20)
+    assert local._taken_mb(os.getpid()) > 50
+    assert local._available_mb() > 0
     assert len(held) and local._taken_mb(2**22 + 1) == 0
 
 
@@ -128,7 +127,7 @@ def test_a_slot_that_is_free_again_gives_its_gpus_to_the_next(task, monkeypatch,
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
     show = "echo $CUDA_VISIBLE_DEVICES"
     with Local() as launcher:  # a slot for each
-        launcher.submit([task("a", show + "; sleep 60"), task("b", show)])
+        launcher.submit([task("a", show + "; exec sleep 60"), task("b", show)])
         assert collect(launcher, 1) == {"b": 0}
         assert launcher.room(task("c", show))
         launcher.submit([task("c", show)])
