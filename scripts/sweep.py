@@ -7,8 +7,8 @@
     python scripts/sweep.py plot --workdir=SWEEP [--metric=test.mse]             # pictures
 
 Values are such as 1,2,4 or (500,),(200,200) or range(10), linspace(0,1,5), geomspace(1e-4,1e-2,3); with --zip in place
-of --set the first values go together, and the second ones. With --range field=log_uniform(1e-4,1e-2) --num=20 points are
-drawn; uniform(0,1), whole(2,64) and choices a,b,c are the other ranges. `variant` stands for the config's argument.
+of --set the first values go together, and the second ones. With --range field=log_uniform(1e-4,1e-2) --num=20 points
+are drawn; uniform(0,1), whole(2,64) and choices a,b,c are the other ranges. `variant` stands for the config's argument.
 --config.path.to.field=value holds for all runs.
 
 The same command goes on where it was interrupted, and runs nothing twice; --retry runs again what has failed. Runs that

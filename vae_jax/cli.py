@@ -220,8 +220,8 @@ def _run(script: Callable[[Sequence[str]], Any]) -> int:
 
 def _parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     names = [arg.partition("=")[0] for arg in argv if arg.startswith("--")]
-    repeated = {o for action in flags._actions if isinstance(action, argparse._AppendAction) for o in action.option_strings}
-    twice = sorted({name for name in names if names.count(name) > 1} - repeated)
+    lists = [action.option_strings for action in flags._actions if isinstance(action, argparse._AppendAction)]
+    twice = sorted({name for name in names if names.count(name) > 1}.difference(*lists))
     if twice:
         raise ConfigError(f"{twice[0]} is given twice")
     return flags.parse_known_args(argv)

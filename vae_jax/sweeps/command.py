@@ -16,7 +16,8 @@ from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps import points as made
 from vae_jax.sweeps.driver import Settings, drive
 from vae_jax.sweeps.estimate import estimates, total_text
-from vae_jax.sweeps.launchers import open_launcher
+from vae_jax.sweeps.launchers.local import Local
+from vae_jax.sweeps.launchers.slurm import Slurm
 from vae_jax.sweeps.plan import Point, grouped, resolve
 from vae_jax.sweeps.report import status_text, table_text
 from vae_jax.sweeps.table import default_metric, make_rows, write_table
@@ -41,7 +42,10 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--slots", type=int, help="processes at a time (default: one for each GPU, or one)")
     flags.add_argument("--launcher", default="local", help="local or slurm (default: local)")
     flags.add_argument("--retry", action="store_true", help="run again what has failed")
-    flags.add_argument("--dry_run", action="store_true", help="tell what would run, with memory and time; write nothing")
+    flags.add_argument(
+        "--slurm", action="append", default=[], metavar="OPTION=VALUE", help="of sbatch; may be repeated"
+    )
+    flags.add_argument("--dry_run", action="store_true", help="tell what would run, its memory and time; write nothing")
 
 
 def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
         say(f"sweep folder: {path}")
         _add_jobs(path, args)
         worker = [f"--trackers={args.trackers}", *([f"--data_dir={args.data_dir.resolve()}"] if args.data_dir else [])]
-        with open_launcher(args.launcher, path, args) as launcher:
+        with _launcher(args, path) as launcher:
             drive(path, launcher, Settings(tuple(worker)), say)
         _finish(path)
 
@@ -77,8 +81,20 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name}={value} is not allowed: expected 1 or more")
+    if args.launcher not in ("local", "slurm"):
+        raise ConfigError(f"--launcher={args.launcher} is unknown; known: local, slurm")
+    if args.slurm and args.launcher != "slurm":
+        raise ConfigError("--slurm is for --launcher=slurm")
+    if args.slots and args.launcher != "local":
+        raise ConfigError("--slots is for --launcher=local; SLURM has --slurm parallel=N")
     if bool(args.range) != (args.num is not None):
         raise ConfigError("--range and --num go together: where points may lie, and how many to draw")
+
+
+def _launcher(args: argparse.Namespace, path: pathlib.Path) -> Local | Slurm:
+    if args.launcher == "local":
+        return Local(args.slots)
+    return Slurm(path, made.parse_axes(args.slurm, "--slurm", str))
 
 
 def _points(args: argparse.Namespace) -> list[made.Overrides]:
