@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from vae_jax.run import use_compilation_cache
 from vae_jax.streams import stream
 from vae_jax.trained import Trained, make_model
 from vae_jax.training.member_mesh import one_device_per_core
-from vae_jax.training.members import Member, fit_members
+from vae_jax.training.members import Callbacks, Member, best_of_members
 from vae_jax.types import TrainState
 
 _BASE = pathlib.Path(__file__).parents[2] / "configs" / "base.py"
@@ -99,10 +99,12 @@ def members(setting: Setting) -> Callable[[int], dict[str, float]]:
     def run(steps: int) -> dict[str, float]:
         epochs, ends = steps // per_epoch, []
 
-        def show(_, losses: np.ndarray, __) -> None:
-            ends.append((time.perf_counter(), float(losses.mean())))
+        def write(step: int, split: str, rows: Mapping[int, Mapping[str, float]]) -> None:
+            if split == "train" and step % per_epoch == 0:
+                ends.append((time.perf_counter(), float(np.mean([row["loss"] for row in rows.values()]))))
 
-        fit_members(model, make_config(setting, epochs), feeds, group, stream(SEED, "evaluate"), show)
+        callbacks = Callbacks(write=write)
+        best_of_members(model, make_config(setting, epochs), feeds, group, stream(SEED, "evaluate"), callbacks)
         images = len(group) * per_epoch * setting.batch_size * (len(ends) - 1)
         return {"loss": ends[-1][1], "images_per_second": images / (ends[-1][0] - ends[0][0])}
 

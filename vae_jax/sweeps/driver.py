@@ -128,9 +128,10 @@ class _Jobs:
 
     def _progress(self, job: str) -> Any:
         """Return what changes when a job gets further: its open runs, and the newest checkpoints."""
-        folders = [self.path / "jobs" / job, *(self.path / "runs" / run for run in sweeps.open_runs(self.path, job))]
-        steps = [str(file) for folder in folders for file in folder.glob("**/checkpoints/*") if file.name.isdigit()]
-        return [str(folder) for folder in folders], sorted(steps)
+        left = sweeps.open_runs(self.path, job)
+        saved = [*self.path.glob(f"jobs/{job}/group-*/slots-*/*")]
+        saved += [step for run in left for step in self.path.glob(f"runs/{run}/checkpoints/*")]
+        return left, sorted(str(step) for step in saved if step.name.isdigit())
 
     def _last_line(self, job: str) -> str:
         log = self._file(job, "log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -100,9 +101,10 @@ def fit(
     step, saved_at, warned = int(state.step), time.monotonic(), False
     done = step == total or _early(step, best, config, per_epoch, outlet)
     while not done:
-        stop = _next_stop(step, total, per_epoch, program.refit_at, config)
+        stop = next_stop(step, total, per_epoch, program.refit_at, config)
         state, metrics = _advance(program, state, step, stop, clock)
-        _check_finite(metrics, step, per_epoch, outlet)
+        if fault := fault_in_steps(metrics, step, per_epoch, functools.partial(_last_good, outlet)):
+            raise Diverged(fault)
         step = stop
         if step == program.refit_at:
             state = program.refit(state)
@@ -141,7 +143,7 @@ def _advance(
     return state, {name: np.concatenate([log[name] for log in logs]) for name in logs[0]}
 
 
-def _next_stop(step: int, total: int, per_epoch: int, refit_at: int, config: Mapping[str, Any]) -> int:
+def next_stop(step: int, total: int, per_epoch: int, refit_at: int, config: Mapping[str, Any]) -> int:
     """Return where the next chunk ends: after steps_per_call steps, but not beyond the next validation or refit."""
     period = config["eval_every_epochs"] * per_epoch
     validation = (step // period + 1) * period
@@ -153,31 +155,54 @@ def _early(step: int, best: Tree, config: Mapping[str, Any], per_epoch: int, out
     """Tell whether this is a validation after which patience is over, or which is to be the last one."""
     if step == 0 or step % (config["eval_every_epochs"] * per_epoch):
         return False
+    return outlet.ended() or impatient(step, int(best["step"]), config, per_epoch)
+
+
+def impatient(step: int, best_step: int, config: Mapping[str, Any], per_epoch: int) -> bool:
+    """Tell whether this is a validation after which patience is over; a function of the checkpoint alone."""
     patience = config["patience_epochs"]
-    impatient = patience is not None and step - int(best["step"]) >= patience * per_epoch
-    return outlet.ended() or impatient
+    if patience is None or step == 0 or step % (config["eval_every_epochs"] * per_epoch):
+        return False
+    return step - best_step >= patience * per_epoch
+
+
+def fault_in_steps(
+    metrics: Mapping[str, np.ndarray], start: int, per_epoch: int, last_good: Callable[[], int | None]
+) -> str | None:
+    """Return what is wrong with the steps from `start` on, if the loss or the gradient norm of one is not finite.
+
+    `last_good` is asked for the step of the last checkpoint.
+    """
+    for name in ("loss", "grad_norm"):
+        bad = np.flatnonzero(~np.isfinite(metrics[name]))
+        if bad.size:
+            step, good = start + int(bad[0]), last_good()
+            where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
+            return (
+                f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
+                "lower hypers.learning_rate or set train.clip_norm"
+            )
+    return None
+
+
+def fault_in_validation(value: Mapping[str, float], step: int) -> str | None:
+    """Return what is wrong with a validation, if a figure of it is not finite."""
+    if all(np.isfinite(list(value.values()))):
+        return None
+    return f"the validation loss is {value['loss']} at step {step}; lower hypers.learning_rate"
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:
     params = averaged_params(state.opt_state, state.params)
     value = program.validate(params, state.stats, state.hypers)
-    if not all(np.isfinite(list(value.values()))):
-        raise Diverged(f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate")
+    if fault := fault_in_validation(value, int(state.step)):
+        raise Diverged(fault)
     loss = np.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
     if select == "last" or loss < np.float32(best["loss"]):
         return program.best(state, loss), value
     return best, value
 
 
-def _check_finite(metrics: Mapping[str, np.ndarray], start: int, per_epoch: int, outlet: Outlet) -> None:
-    for name in ("loss", "grad_norm"):
-        bad = np.flatnonzero(~np.isfinite(metrics[name]))
-        if bad.size:
-            step = start + int(bad[0])
-            outlet.wait()
-            good = outlet.newest()
-            where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
-            raise Diverged(
-                f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
-                "lower hypers.learning_rate or set train.clip_norm"
-            )
+def _last_good(outlet: Outlet) -> int | None:
+    outlet.wait()
+    return outlet.newest()

@@ -1,181 +1,196 @@
-"""Training of a group of members, from the first step to what is selected of each."""
+"""Training of a group of members: each ends by itself, and those that are left are brought together."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.data.order import Order, steps_per_epoch
-from vae_jax.errors import Diverged
-from vae_jax.streams import stream
+from vae_jax.data.order import steps_per_epoch
+from vae_jax.training.loop import fault_in_steps, fault_in_validation, impatient, next_stop
+from vae_jax.training.member_data import Member, make_rows, make_validate
+from vae_jax.training.member_keep import Kept
 from vae_jax.training.member_programs import Programs
-from vae_jax.training.optim import averaged_params, make_hypers
-from vae_jax.types import Hypers, TrainState, Tree
-
-Show = Callable[[int, np.ndarray, np.ndarray], None]  # (steps done, training loss [m], validation loss [m])
+from vae_jax.training.member_slots import EMPTY, FINISHED, PATIENCE, REQUEST, RUNNING, Group, begin, seated, taken
+from vae_jax.types import TrainState, Tree
 
 
-class Member(NamedTuple):
-    """What sets one model apart from the others of its program."""
+class Ended(NamedTuple):
+    """Why the training of a member is over."""
 
-    seed: int  # of its parameters, its noise and the order of its examples
-    train: np.ndarray  # [n], its examples of the training split
-    held_out: np.ndarray  # [v], its examples of the validation split, which select its parameters
-    hypers: Mapping[str, float] = {}  # in place of those of the config
+    why: Literal["finished", "patience", "request", "diverged"]
+    message: str = ""  # of one that diverged: what its run alone would say
 
 
-class Best(NamedTuple):
-    """The parameters of each member that its held-out examples selected; every leaf is [M, ...]."""
-
-    params: Tree  # on the host, when training is over
-    stats: Tree
-    loss: np.ndarray  # [M], on the held-out examples
-    step: np.ndarray  # [M], when they were reached
-
-    def member(self, number: int) -> tuple[Tree, Tree]:
-        """Return the parameters and the statistics of one member."""
-        return jax.tree.map(lambda leaf: leaf[number], (self.params, self.stats))
+_WHY = {FINISHED: Ended("finished"), PATIENCE: Ended("patience"), REQUEST: Ended("request")}
 
 
-def fit_group(
-    programs: Programs,
-    config: Mapping[str, Any],
-    members: Sequence[Member],
-    group: range,
-    longest: int,
-    show: Show,
-) -> Best:
-    """Train the members of a group and return what was selected of each, on the host.
+def _nothing(*_: Any) -> None:
+    pass
+
+
+class Callbacks(NamedTuple):
+    """Who is told of members, which go by their numbers."""
+
+    begin: Callable[[int, int], None] = _nothing
+    """(member, step), before all else of a member: it goes on there, and rows of later steps will come once more. One
+    that was delivered before the call was resumed may be begun and delivered again, the same to the bit, or neither."""
+    write: Callable[[int, str, Mapping[int, dict[str, float]]], None] = _nothing
+    """(steps done, 'train' or 'validation', metrics by member): what its run alone would log then"""
+    stop: Callable[[int], bool] = lambda _: False
+    """(member) -> whether it is to end, asked after each validation"""
+    deliver: Callable[[int, Tree | None, Ended], None] = _nothing
+    """(member, the checkpoint tree of its run alone, on the host, why it has ended); the tree of one that diverged is
+    None. What is to outlast the process must be on disk when this returns."""
+    say: Callable[[str], None] = _nothing
+    """(a line of progress or warning)"""
+
+
+class Plan(NamedTuple):
+    """What groups have in common."""
+
+    compiled: Callable[[int], Programs]  # for at least so many members
+    config: Mapping[str, Any]
+    members: Sequence[Member]
+    longest: int  # steps in an epoch of the member with the most examples
+    alarm: Callable[[Mapping[str, float]], str | None] | None  # as `Model.alarm`
+    callbacks: Callbacks
+    warned: set[int]  # members that an alarm was raised for
+
+    @property
+    def total(self) -> int:
+        """Steps of training."""
+        return self.config["train"]["epochs"] * self.longest
+
+
+def fit_group(plan: Plan, count: int, numbers: range, kept: Kept | None) -> None:
+    """Train the members of these numbers, from where they have been kept, until the last one has ended.
 
     Args:
-        programs: with a slot for each; slots that are left over repeat the last one.
-        config: see `fit_members`.
-        members: all of them.
-        group: the numbers of those to train.
-        longest: steps in an epoch of the member with the most examples.
-        show: see `fit_members`.
-    """
-    settings = config["train"]
-    chosen = [members[min(number, group[-1])] for number in range(group[0], group[0] + programs.sizes.slots)]
-    period, total = settings["eval_every_epochs"] * longest, settings["epochs"] * longest
-    per_epoch = [steps_per_epoch(len(member.train), programs.sizes.batch) for member in chosen]
-    per_epoch = jax.device_put(np.array(per_epoch, np.int32), programs.placement.members)
-    state, rows_of = _start(programs, config, chosen), _make_rows(programs, chosen)
-    validate = _make_validate(programs, chosen)
-    kept = _copy(_selectable(state))
-    loss, reached = np.full(programs.sizes.slots, np.inf, np.float32), np.zeros(programs.sizes.slots, np.int32)
-    pieces = [*_pieces(total, period, settings["steps_per_call"])]
-    rows = rows_of(*pieces[0])
-    for number, (start, stop) in enumerate(pieces):
-        state, log = programs.chunk(state, rows, per_epoch, 0, stop - start)
-        if number + 1 < len(pieces):
-            rows = rows_of(*pieces[number + 1])  # while the devices are busy
-        losses = _losses(log, start, stop, group)
-        if stop % period == 0 or stop == total:
-            value = validate(*_selectable(state), state.hypers)
-            _check_finite("validation loss", value[: len(group), None], stop, group)
-            better = (value < loss) | (settings["select"] == "last")
-            kept = _replace(kept, _selectable(state), better)
-            loss, reached = np.where(better, value, loss), np.where(better, np.int32(stop), reached)
-            show(stop, losses.mean(axis=1), value[: len(group)])
-    return jax.tree.map(lambda leaf: leaf[: len(group)], Best(*jax.device_get(kept), loss, reached))
-
-
-def _start(programs: Programs, config: Mapping[str, Any], members: Sequence[Member]) -> TrainState:
-    """Return the state before the first step, every leaf [M, ...]."""
-    size = programs.sizes.batch
-    keys = jnp.stack([stream(member.seed, "model") for member in members])
-    hypers = [make_hypers({**config["hypers"], **m.hypers}, steps_per_epoch(len(m.train), size)) for m in members]
-    return programs.start(keys, jax.tree.map(lambda *values: np.stack(values), *hypers))
-
-
-def _make_rows(programs: Programs, members: Sequence[Member]) -> Callable[[int, int], jax.Array]:
-    """Return (start, stop) -> the examples of the steps start..stop-1 of every member, on the devices [M,S,B]."""
-    orders = [Order(member.seed, len(member.train), programs.sizes.batch) for member in members]
-    placement, length = programs.placement, programs.sizes.steps
-
-    @functools.lru_cache(2 * len(members))  # a call may end in the next epoch of a member
-    def of_epoch(number: int, epoch: int) -> np.ndarray:
-        per_epoch = steps_per_epoch(orders[number].num_examples, programs.sizes.batch)
-        return members[number].train[orders[number].rows(epoch * per_epoch, (epoch + 1) * per_epoch)].astype(np.int32)
-
-    def of_member(number: int, start: int, stop: int) -> np.ndarray:
-        per_epoch = steps_per_epoch(orders[number].num_examples, programs.sizes.batch)
-        first = start // per_epoch
-        whole = np.concatenate([of_epoch(number, epoch) for epoch in range(first, (stop - 1) // per_epoch + 1)])
-        return whole[start - first * per_epoch : stop - first * per_epoch]
-
-    def rows(start: int, stop: int) -> jax.Array:
-        mine = np.stack([of_member(number, start, stop) for number in range(len(members))])
-        return jax.device_put(np.pad(mine, ((0, 0), (0, length - (stop - start)), (0, 0))), placement.batches)
-
-    return rows
-
-
-def _losses(log: Mapping[str, jax.Array], start: int, stop: int, group: range) -> np.ndarray:
-    """Return the losses of a group in the steps start..stop-1, [m,S], once they are done.
+        plan: see `Plan`.
+        count: members that groups have, of which this may be the last and smaller one.
+        numbers: of its members.
+        kept: the checkpoints of the group, if it is to have any.
 
     Raises:
-        Diverged: one of them, or of the gradients, is not finite.
+        Preempted: a signal has arrived; the group is saved.
     """
-    found = {name: np.asarray(log[name])[: len(group), : stop - start] for name in ("loss", "grad_norm")}
-    for name, values in found.items():
-        _check_finite(name, values, start, group)
-    return found["loss"]
+    group = kept and kept.restore(plan.compiled, plan.callbacks.say)
+    if group is None:
+        programs = plan.compiled(count)
+        if 2 * len(numbers) <= programs.sizes.slots:
+            programs = plan.compiled(len(numbers))
+        group = begin(programs, plan.config, plan.members, numbers)
+        del programs
+    for slot in np.flatnonzero(group.status != EMPTY):
+        plan.callbacks.begin(int(group.number[slot]), group.step)
+    group = _delivered(plan, group)
+    while group.running.any():
+        slots, running = len(group.status), int(group.running.sum())
+        programs = plan.compiled(running if 2 * running <= slots else slots)
+        if programs.sizes.slots != slots:
+            group = seated(group, programs)
+        group = _train(plan, programs, group, kept)
+        del programs  # lest the next ones are compiled beside them
+    if kept:
+        kept.finish(group.step)
 
 
-def _make_validate(programs: Programs, members: Sequence[Member]) -> Callable[[Tree, Tree, Hypers], np.ndarray]:
-    """Return (params, stats, hypers) -> the mean loss of every member on its held-out examples, [M] float32."""
-    counts, size = [len(member.held_out) for member in members], programs.sizes.validation_batch
-    width = -(-max(counts) // size) * size
-    index = np.stack([np.resize(member.held_out, width) for member in members]).astype(np.int32)  # repeats, to fill up
-    rows = [jax.device_put(index[:, i : i + size], programs.placement.members) for i in range(0, width, size)]
-
-    def validate(params: Tree, stats: Tree, hypers: Hypers) -> np.ndarray:
-        parts = [programs.losses(params, stats, hypers, row) for row in rows]
-        values = np.concatenate([np.asarray(part) for part in parts], axis=1)
-        means = [row[:count].mean(dtype=np.float64) for row, count in zip(values, counts, strict=True)]
-        return np.array(means, np.float32)
-
-    return validate
-
-
-def _selectable(state: TrainState) -> tuple[Tree, Tree]:
-    """Return the parameters and statistics that may be selected of a state; they are the state's own."""
-    return averaged_params(state.opt_state, state.params), state.stats
-
-
-@jax.jit
-def _copy(tree: Tree) -> Tree:
-    return jax.tree.map(jnp.copy, tree)
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _replace(old: Tree, new: Tree, chosen: jax.Array) -> Tree:
-    """Return the new leaves of the chosen members, and the old ones of the others."""
-    return jax.tree.map(lambda a, b: jnp.where(chosen.reshape(-1, *[1] * (a.ndim - 1)), b, a), old, new)
-
-
-def _pieces(total: int, period: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of calls of at most `length` steps that end at every validation."""
-    start = 0
-    while start < total:
-        stop = min(start + length, (start // period + 1) * period, total)
-        yield start, stop
+def _train(plan: Plan, programs: Programs, group: Group, kept: Kept | None) -> Group:
+    """Train until half of the slots or more are idle."""
+    settings, placement = plan.config["train"], programs.placement
+    seats = [plan.members[n] if running else None for n, running in zip(group.number, group.running, strict=True)]
+    per_epoch = [steps_per_epoch(len(member.train), programs.sizes.batch) if member else 1 for member in seats]
+    per_epoch = jax.device_put(np.array(per_epoch, np.int32), placement.members)
+    rows_of, validate = make_rows(programs, seats), make_validate(programs, seats)
+    start, rows = group.step, None
+    while 2 * group.running.sum() > len(seats):
+        stop = next_stop(start, plan.total, plan.longest, 0, settings)
+        rows = rows_of(start, stop) if rows is None else rows
+        active = jax.device_put(group.running, placement.members)
+        state = TrainState(**group.tree["state"])
+        state, log = programs.chunk(state, rows, per_epoch, active, stop - start)
+        group = group._replace(step=stop, tree={"state": state._asdict(), "best": group.tree["best"]})
+        if stop < plan.total:
+            rows = rows_of(stop, next_stop(stop, plan.total, plan.longest, 0, settings))  # while the devices are busy
+        group = _logged(plan, group, log, start)
+        if stop % (settings["eval_every_epochs"] * plan.longest) == 0 or stop == plan.total:
+            group = _judged(plan, _selected(plan, programs, group, validate))
+            if kept and (group.status == REQUEST).any():
+                kept.save(group, wait=True)  # once more it might be asked at another step
+            group = _delivered(plan, group)
+        if kept and group.running.any():
+            kept.save_if_due(group, plan.total)
         start = stop
+    return group
 
 
-def _check_finite(name: str, values: np.ndarray, start: int, group: range) -> None:
-    """Raise if one of the values [m,S] of a group, of the steps from `start` on, is not finite."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        member, step = bad[np.argmin(bad[:, 1])]
-        raise Diverged(
-            f"{name} of member {group[member]} is {values[member, step]} at step {start + step}; "
-            "lower hypers.learning_rate or set train.clip_norm"
-        )
+def _logged(plan: Plan, group: Group, log: Mapping[str, jax.Array], start: int) -> Group:
+    """Write what was measured in the steps from `start` on, and end those who diverged there."""
+    found, rows, faults = {name: np.asarray(values) for name, values in log.items()}, {}, {}
+    for slot in np.flatnonzero(group.running):
+        number = int(group.number[slot])
+        mine = {name: values[slot, : group.step - start] for name, values in found.items()}
+        per_epoch = steps_per_epoch(len(plan.members[number].train), plan.config["train"]["batch_size"])
+        if fault := fault_in_steps(mine, start, per_epoch, lambda: None):
+            faults[slot] = fault
+        else:
+            rows[number] = {name: float(values.mean(dtype=np.float64)) for name, values in mine.items()}
+    _write(plan, group.step, "train", rows)
+    for number in rows.keys() - plan.warned if plan.alarm else ():
+        if warning := plan.alarm(rows[number]):
+            plan.callbacks.say(f"warning, member {number}, step {group.step}: {warning}")
+            plan.warned.add(number)
+    return _diverged(plan, group, faults)
+
+
+def _selected(plan: Plan, programs: Programs, group: Group, validate: Callable[..., Any]) -> Group:
+    """Validate, write what comes of it, keep what is better than before, and end those who diverged."""
+    state, best = TrainState(**group.tree["state"]), group.tree["best"]
+    rows, faults, loss = {}, {}, np.full(len(group.status), np.inf, np.float32)
+    for slot, value in validate(state, group.running).items():
+        if fault := fault_in_validation(value, group.step):
+            faults[slot] = fault
+        else:
+            rows[int(group.number[slot])], loss[slot] = value, value["loss"]
+    chosen = (loss < np.asarray(best["loss"])) | (np.isfinite(loss) & (plan.config["train"]["select"] == "last"))
+    put = [jax.device_put(values, programs.placement.members) for values in (loss, chosen)]
+    group = group._replace(tree={"state": group.tree["state"], "best": programs.select(best, state, *put)})
+    _write(plan, group.step, "validation", rows)
+    return _diverged(plan, group, faults)
+
+
+def _judged(plan: Plan, group: Group) -> Group:
+    """Mark those who have ended with a validation."""
+    status, best_step = group.status.copy(), np.asarray(group.tree["best"]["step"])
+    for slot in np.flatnonzero(group.running):
+        if group.step == plan.total:
+            status[slot] = FINISHED
+        elif impatient(group.step, int(best_step[slot]), plan.config["train"], plan.longest):
+            status[slot] = PATIENCE
+        elif plan.callbacks.stop(int(group.number[slot])):
+            status[slot] = REQUEST
+    return group._replace(status=status)
+
+
+def _delivered(plan: Plan, group: Group) -> Group:
+    """Hand over those who have ended, and empty their slots."""
+    ended = group.status > RUNNING
+    for slot in np.flatnonzero(ended):
+        plan.callbacks.deliver(int(group.number[slot]), taken(group.tree, slot), _WHY[int(group.status[slot])])
+    return group._replace(status=np.where(ended, EMPTY, group.status).astype(np.int8))
+
+
+def _diverged(plan: Plan, group: Group, faults: Mapping[int, str]) -> Group:
+    status = group.status.copy()
+    for slot, fault in faults.items():
+        status[slot] = EMPTY
+        plan.callbacks.deliver(int(group.number[slot]), None, Ended("diverged", fault))
+    return group._replace(status=status)
+
+
+def _write(plan: Plan, step: int, split: str, rows: Mapping[int, dict[str, float]]) -> None:
+    if rows:
+        plan.callbacks.write(step, split, rows)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from vae_jax.data.feed import Feed
 from vae_jax.precision import with_products
+from vae_jax.training.loop import best_of
 from vae_jax.training.member_mesh import MemberMesh, batched
 from vae_jax.training.optim import Optimizer
 from vae_jax.training.step import init_state, make_chunk, make_step
@@ -35,10 +36,14 @@ class Programs(NamedTuple):
 
     placement: MemberMesh
     sizes: Sizes
-    start: Callable[[jax.Array, Hypers], TrainState]  # (keys [M], hypers, each [M])
+    abstract: Tree  # shapes and shardings of the tree of a group: that of a checkpoint, each leaf [M, ...]
+    start: Callable[[jax.Array, Hypers], Tree]  # (keys [M], hypers, each [M]) -> that tree before the first step
     chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    """(state, rows [M,S,B], steps in an epoch [M], begin, end) -> (state, metrics, each [M,S]); see `make_chunk`"""
-    losses: Callable[..., jax.Array]  # (params, stats, hypers, rows [M,V]) -> [M,V], of validation
+    """(state, rows [M,S,B], steps in an epoch [M], active [M], steps) -> (state, metrics, each [M,S]); where members
+    are run one after another those that are not active cost nothing and stay as they are"""
+    evaluate: Callable[..., dict[str, jax.Array]]
+    """(params, stats, hypers, rows [M,V], active [M]) -> metrics of validation, each [M,V]"""
+    select: Callable[..., Tree]  # (best, state, loss [M], chosen [M]) -> best, that of `state` for those chosen
     bytes_once: int  # that they take on a device, however many members it has, beside the data
     bytes_each: int  # and for each of its members
 
@@ -68,7 +73,10 @@ def compile_group(
     train, held_out = feeds["train"], feeds["validation"]
     data, held_out_data = jax.device_put((train.arrays, held_out.arrays), placement.everywhere)
     at_once = batched(placement.mesh.devices.flat[0].platform)
-    init = functools.partial(init_state, model, optimizer)
+
+    def begin(key: jax.Array, hypers: Hypers) -> Tree:
+        state = init_state(model, optimizer, key, hypers)
+        return {"state": state._asdict(), "best": best_of(state, jnp.inf)}
 
     def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
         stored, steps = arrays
@@ -76,31 +84,37 @@ def compile_group(
 
     one_chunk = make_chunk(make_step(model, optimizer, precisions[0]), batch_of)
 
-    def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array):
-        stored, begin, end = shared
-        return one_chunk(state, (stored, per_epoch), rows, begin, end)
+    def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array, active: jax.Array):
+        stored, steps = shared
+        # In one batched computation the others are not waited for: it would take a second copy of all states.
+        end = steps if at_once else jnp.where(active, steps, 0)
+        return one_chunk(state, (stored, per_epoch), rows, jnp.int32(0), end)
 
-    def losses(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> jax.Array:
-        evaluate = with_products(precisions[1], model.evaluate)
-        return evaluate(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)["loss"]
+    def evaluate(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> dict[str, jax.Array]:
+        metrics = with_products(precisions[1], model.evaluate)
+        return metrics(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)
 
     def lowered(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
         mapped = placement.over_members(function, at_once)
         return jax.jit(lambda *args: mapped(args[0], args[1:]), donate_argnums=donated).lower(shared, *each)
 
-    state = _stacked(jax.eval_shape(init, jax.random.key(0), hypers), sizes.slots, placement.members)
-    number, per_epoch, rows, row = _integers(placement, sizes)
-    run = lowered(chunk, (data, number, number), state, rows, per_epoch, donated=(1,))
-    judge = lowered(losses, held_out_data, state.params, state.stats, state.hypers, row)
+    abstract = _stacked(jax.eval_shape(begin, jax.random.key(0), hypers), sizes.slots, placement.members)
+    state = TrainState(**abstract["state"])
+    number, per_epoch, active, rows, row = _inputs(placement, sizes)
+    run = lowered(chunk, (data, number), state, rows, per_epoch, active, donated=(1,))
+    judge = evaluate if at_once else _if_active(evaluate)
+    judge = lowered(judge, held_out_data, state.params, state.stats, state.hypers, row, active)
     with concurrent.futures.ThreadPoolExecutor() as threads:
         run, judge = threads.map(lambda program: program.compile(), (run, judge))
     needed = _needed(run, judge, (data, held_out_data), at_once, sizes.slots // placement.num_rows)
     return Programs(
         placement,
         sizes,
-        jax.jit(jax.vmap(init), out_shardings=placement.members),
-        lambda state, rows, per_epoch, *span: run((data, *map(jnp.int32, span)), state, rows, per_epoch),
+        abstract,
+        jax.jit(jax.vmap(begin), out_shardings=placement.members),
+        lambda state, rows, per_epoch, active, steps: run((data, jnp.int32(steps)), state, rows, per_epoch, active),
         functools.partial(judge, held_out_data),
+        jax.jit(jax.vmap(_select), donate_argnums=0, out_shardings=placement.members),
         *needed,
     )
 
@@ -122,19 +136,36 @@ def free_bytes(placement: MemberMesh) -> float:
     return _SHARE * 1024 * int(available.split()[1]) / len(devices)
 
 
+def _if_active(function: Callable[..., Tree]) -> Callable[..., Tree]:
+    """Return the function of one member with a last argument more; where that is false it returns zeros at once."""
+
+    def run(*args: Any) -> Tree:
+        *args, active = args
+        traced = functools.partial(jax.jit(function, inline=True), *args)  # once for the shapes and the work
+        shapes = jax.eval_shape(traced)
+        return jax.lax.cond(active, traced, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
+
+    return run
+
+
+def _select(best: Tree, state: TrainState, loss: jax.Array, chosen: jax.Array) -> Tree:
+    return jax.tree.map(lambda old, new: jnp.where(chosen, new, old), best, best_of(state, loss))
+
+
 def _stacked(tree: Tree, slots: int, sharding: Any) -> Tree:
     return jax.tree.map(lambda s: jax.ShapeDtypeStruct((slots, *s.shape), s.dtype, sharding=sharding), tree)
 
 
-def _integers(placement: MemberMesh, sizes: Sizes) -> list[jax.ShapeDtypeStruct]:
-    """Return the shapes of a number for all, of one for each member, and of rows [M,S,B] and [M,V] of examples."""
+def _inputs(placement: MemberMesh, sizes: Sizes) -> list[jax.ShapeDtypeStruct]:
+    """Return the shapes of a number for all, two of one for each member, and of rows [M,S,B] and [M,V] of examples."""
     shapes = [
-        ((), placement.everywhere),
-        ((sizes.slots,), placement.members),
-        ((sizes.slots, sizes.steps, sizes.batch), placement.batches),
-        ((sizes.slots, sizes.validation_batch), placement.members),
+        ((), jnp.int32, placement.everywhere),
+        ((sizes.slots,), jnp.int32, placement.members),
+        ((sizes.slots,), jnp.bool_, placement.members),
+        ((sizes.slots, sizes.steps, sizes.batch), jnp.int32, placement.batches),
+        ((sizes.slots, sizes.validation_batch), jnp.int32, placement.members),
     ]
-    return [jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding) for shape, sharding in shapes]
+    return [jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape, dtype, sharding in shapes]
 
 
 def _needed(run: Any, judge: Any, data: tuple[Tree, Tree], at_once: bool, slots: int) -> tuple[int, int]:

@@ -2,26 +2,29 @@
 
 Members differ in their seed, in the examples they see and in their hyperparameters. What is stacked has M in front.
 Sums may be taken in another order than in a program for one, so a member equals its run alone to rounding, not to the
-bit.
+bit. What is drawn for pixels and corruptions is that of `config.data.seed` for all of them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from vae_jax.data.feed import Feed
 from vae_jax.data.order import steps_per_epoch
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, Diverged
 from vae_jax.precision import precision_of
-from vae_jax.training.member_group import Best, Member, Show, fit_group
+from vae_jax.training.member_data import Member
+from vae_jax.training.member_group import Callbacks, Ended, Plan, fit_group
+from vae_jax.training.member_keep import Keep, Kept, agreed_size
 from vae_jax.training.member_mesh import place_members
 from vae_jax.training.member_programs import Programs, Sizes, compile_group, free_bytes
 from vae_jax.training.optim import make_hypers, make_optimizer
-from vae_jax.types import Model
+from vae_jax.types import Model, Tree
 
 
 def fit_members(
@@ -30,16 +33,20 @@ def fit_members(
     feeds: Mapping[str, Feed],
     members: Sequence[Member],
     evaluation_key: jax.Array,
-    show: Show = lambda *_: None,
-    say: Callable[[str], None] = lambda _: None,
+    callbacks: Callbacks,
+    keep: Keep | None = None,
     devices: Sequence[jax.Device] | None = None,
     memory_mb: float | None = None,
-) -> Best:
+) -> None:
     """Train all members at once, or, where memory does not suffice, in groups one after another.
 
-    Everyone takes the same number of steps: `train.epochs` times the batches of the largest set of examples. Whoever
-    has fewer of them passes over them more often; an epoch of a member, for the noise that is drawn anew in each and
-    for the hyperparameters that are counted in epochs, is a pass of its own.
+    Each ends by itself: after all steps, when its patience is over, when it is asked to, or by diverging; and is handed
+    over then. Where half of a group has ended, the others go on in a program for fewer.
+
+    At most everyone takes the same number of steps: `train.epochs` times the batches of the largest set of examples.
+    Whoever has fewer of them passes over them more often; an epoch of a member, for the noise that is drawn anew in
+    each and for the hyperparameters that are counted in epochs, is a pass of its own. Validations, and the epochs of
+    `train.patience_epochs`, are those of the largest set.
 
     Args:
         model: the architecture of all.
@@ -47,15 +54,18 @@ def fit_members(
         feeds: train and validation, on a device.
         members: M of them.
         evaluation_key: of the noise in validation.
-        show: is told of every validation, of the members of a group.
-        say: is told of groups, if there are several.
+        callbacks: who is told.
+        keep: where to save the members in training; the same call then goes on from there, to the bit as if nothing had
+            happened, and groups that have ended are not trained again.
         devices: see `place_members`.
         memory_mb: that members may take on each device beside the data, 1 MB = 10^6 bytes; None for what is free.
 
     Raises:
-        ConfigError: a member has fewer examples than a batch, or none held out; or the data are streamed.
-        Diverged: the loss or the gradient of a member is not finite; the message has its number.
+        ConfigError: a member has fewer examples than a batch, or none held out; the data are streamed; the model is one
+            that is refitted; or `keep` is of other members.
         MemoryError: there is not enough for one member.
+        Preempted: a signal has arrived; all is saved.
+        StorageError: saving failed, or what was saved is damaged.
     """
     settings, size = config["train"], config["train"]["batch_size"]
     _check(feeds, members, size)
@@ -67,21 +77,58 @@ def fit_members(
     precisions = precision_of(settings), precision_of(config["evaluate"])
     held_out = min(config["evaluate"]["batch_size"], max(len(member.held_out) for member in members))
 
-    def compiled(num_members: int) -> Programs:
-        placement = place_members(num_members, size, devices)
-        sizes = Sizes(placement.slots(num_members), settings["steps_per_call"], size, held_out)
+    @functools.lru_cache(1)  # of the sizes that a group shrinks to, the last
+    def of_slots(slots: int) -> Programs:
+        sizes = Sizes(slots, settings["steps_per_call"], size, held_out)
+        placement = place_members(slots, size, devices)
         return compile_group(model, optimizer, precisions, feeds, evaluation_key, hypers, placement, sizes)
 
-    programs, count = _fitting(compiled, len(members), memory_mb, say)
-    groups = [range(first, min(first + count, len(members))) for first in range(0, len(members), count)]
-    found = [fit_group(programs, config, members, group, per_epoch, show) for group in groups]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+    def compiled(count: int) -> Programs:
+        return of_slots(place_members(count, size, devices).slots(count))
+
+    def decide() -> int:
+        return _fitting(compiled, len(members), memory_mb, callbacks.say)
+
+    plan = Plan(compiled, config, members, per_epoch, model.alarm, callbacks, set())
+    count = agreed_size(keep, config, members, decide) if keep else decide()
+    for number, first in enumerate(range(0, len(members), count)):
+        with Kept(keep, number) if keep else contextlib.nullcontext() as kept:
+            if not (kept and kept.finished):
+                fit_group(plan, count, range(first, min(first + count, len(members))), kept)
+
+
+def best_of_members(
+    model: Model,
+    config: Mapping[str, Any],
+    feeds: Mapping[str, Feed],
+    members: Sequence[Member],
+    evaluation_key: jax.Array,
+    callbacks: Callbacks,
+    devices: Sequence[jax.Device] | None = None,
+    memory_mb: float | None = None,
+) -> list[Tree]:
+    """Train members as `fit_members` does and return what was selected of each: params, stats, loss and step.
+
+    Raises:
+        Diverged: a member has; the message has its number.
+        UserError: see `fit_members`.
+    """
+    found: dict[int, Tree] = {}
+
+    def deliver(number: int, tree: Tree | None, ended: Ended) -> None:
+        if tree is None:
+            raise Diverged(f"member {number}: {ended.message}")
+        found[number] = tree["best"]
+
+    callbacks = callbacks._replace(deliver=deliver)
+    fit_members(model, config, feeds, members, evaluation_key, callbacks, None, devices, memory_mb)
+    return [found[number] for number in sorted(found)]
 
 
 def _fitting(
     compiled: Callable[[int], Programs], num_members: int, memory_mb: float | None, say: Callable[[str], None]
-) -> tuple[Programs, int]:
-    """Return the programs of the largest groups that there is memory for, of one size, and how many members they have.
+) -> int:
+    """Return how many members the largest groups have that there is memory for, all of one size.
 
     Raises:
         MemoryError: one member is too many.
@@ -104,7 +151,7 @@ def _fitting(
             f"{num_members} members do not fit into {free / 1e6:.3g} MB of a device: trained in "
             f"{-(-num_members // count)} groups of {count}, one after another"
         )
-    return programs, count
+    return count
 
 
 def _even(total: int, most: int) -> int:

@@ -31,7 +31,7 @@ from vae_jax.tasks.anomaly.synthetic import SYNTHETIC
 from vae_jax.trained import Trained, make_model
 from vae_jax.training.folder import read_manifest, write_json
 from vae_jax.training.manifest import make_manifest
-from vae_jax.training.members import Member, fit_members
+from vae_jax.training.members import Callbacks, Member, best_of_members
 
 RESULTS = "one_class.json"
 QUANTILE = 0.95  # of the held-out normal scores is the threshold
@@ -128,8 +128,9 @@ def train_classes(
     members = [Member(config["seed"] + number, *of) for number, of in enumerate(where)]
     began, found = time.monotonic(), []
     for group in [[member] for member in members] if sequential else [members]:
-        best = fit_members(model, config, feeds, group, stream(SEED, "evaluate"), _telling(say), say)
-        found += [Trained(config, spec, model, *best.member(number)) for number in range(len(group))]
+        callbacks = Callbacks(write=_telling(say), say=say)
+        best = best_of_members(model, config, feeds, group, stream(SEED, "evaluate"), callbacks)
+        found += [Trained(config, spec, model, one["params"], one["stats"]) for one in best]
     jax.block_until_ready([trained.params for trained in found])
     return found, time.monotonic() - began
 
@@ -203,7 +204,11 @@ def _auroc(normal: np.ndarray, anomalous: np.ndarray) -> float:
 
 
 def _telling(say: Callable[[str], None]) -> Callable[..., None]:
-    def show(step: int, train: np.ndarray, held_out: np.ndarray) -> None:
-        say(f"step {step}  training loss {train.mean():.4g}  held out {held_out.mean():.4g}  (mean over models)")
+    losses = {}
 
-    return show
+    def write(step: int, split: str, rows: Mapping[int, Mapping[str, float]]) -> None:
+        losses[split] = np.mean([row["loss"] for row in rows.values()])
+        if split == "validation":
+            say(f"step {step}  training loss {losses['train']:.4g}  held out {losses[split]:.4g}  (mean over models)")
+
+    return write
