@@ -35,7 +35,7 @@ def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "command": [sys.executable, *sys.argv],
         "config_sha256": fingerprint(config),
         "precision": {part: precision_of(config[part]) for part in ("train", "evaluate")},
-        "seeds": {"seed": config["seed"], "data_seed": config["data"]["seed"]},
+        "seeds": _seeds(config),
         "code": {"version": __version__, **_git()},
         "python": platform.python_version(),
         "os": platform.platform(),
@@ -48,11 +48,20 @@ def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
     }
 
 
+def of_other_run(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest of another run that starts in this process, of the same data."""
+    return {**manifest, "config_sha256": fingerprint(config), "seeds": _seeds(config)}
+
+
 def note_restart(manifest: dict[str, Any], step: int) -> dict[str, Any]:
     """Return the manifest of a run that goes on from `step`, with what has changed since it started."""
     changed = {"code": _git() | {"version": __version__}, "jax": _jax(), "host": socket.gethostname()}
     changed = {k: v for k, v in changed.items() if manifest.get(k) != v}
     return manifest | {"restarts": [*manifest["restarts"], {"utc": _now(), "step": step, "changed": changed}]}
+
+
+def _seeds(config: Mapping[str, Any]) -> dict[str, int]:
+    return {"seed": config["seed"], "data_seed": config["data"]["seed"]}
 
 
 def _jax() -> dict[str, Any]:

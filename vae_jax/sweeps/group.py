@@ -1,0 +1,150 @@
+"""Runs of a sweep as members of one program. Each ends as a run folder like that of `scripts/train.py`.
+
+Such a folder has no pictures; and its figures are those of the run alone to rounding, not to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vae_jax import results
+from vae_jax.data.dataset import Dataset, described, sha256
+from vae_jax.data.feed import make_feed, make_spec
+from vae_jax.errors import Diverged
+from vae_jax.evaluation.summary import SEED
+from vae_jax.reporting.log import MetricLog
+from vae_jax.reporting.progress import Progress, say
+from vae_jax.run import asked_to_stop
+from vae_jax.streams import stream
+from vae_jax.sweeps import folder as sweeps
+from vae_jax.trained import make_model
+from vae_jax.training import manifest
+from vae_jax.training.checkpoint import Checkpoints
+from vae_jax.training.folder import open_folder, read_config, read_manifest, write_json
+from vae_jax.training.member_data import Member
+from vae_jax.training.member_group import Callbacks, Ended
+from vae_jax.training.member_keep import Keep
+from vae_jax.training.members import fit_members
+from vae_jax.training.stop import StopRequest
+from vae_jax.types import Tree
+
+
+def run_group(
+    path: pathlib.Path, keep: pathlib.Path, runs: Sequence[str], dataset: Dataset, trackers: Sequence[str]
+) -> None:
+    """Train the runs of a group, and evaluate each when it ends; what is done already is not done again.
+
+    Args:
+        path: the folder of the sweep.
+        keep: where the group is saved while it trains.
+        runs: all of them, those that are done included.
+        dataset: of all of them.
+        trackers: see `MetricLog`.
+
+    Raises:
+        UserError: of the whole group; see `fit_members`.
+    """
+    _allow_files(10 * len(runs))
+    every = [read_config(path / "runs" / run) for run in runs]
+    config, started_at = every[0], time.monotonic()
+    spec = make_spec(dataset, config["data"]["pixels"])
+    model = make_model(config, spec)
+    feeds = {name: make_feed(config["data"], dataset, name) for name in dataset.splits}
+    evaluate = functools.cache(lambda: results.make_evaluate(config, dataset, spec, model, feeds)[0])
+    with contextlib.ExitStack() as stack, StopRequest() as stopping:
+        left = set(sweeps.open_runs(path, keep.name))
+        for run, one in zip(runs, every, strict=True):
+            if run in left:
+                stack.enter_context(open_folder(path / "runs" / run, one))
+        folders = [_Folder(path, run, one, stack, trackers) for run, one in zip(runs, every, strict=True)]
+        written = functools.cache(lambda: manifest.make_manifest(config, described(dataset)) | {"members": len(runs)})
+
+        def begin(number: int, step: int) -> None:
+            if runs[number] in left:
+                folders[number].begin(step, written, sha256(dataset))
+
+        def deliver(number: int, tree: Tree | None, ended: Ended) -> None:
+            if runs[number] in left:
+                share = (time.monotonic() - started_at) / len(runs)
+                folders[number].finish(tree, ended, dataset, lambda tree: evaluate()(tree) | {"seconds_total": share})
+
+        progress = stack.enter_context(Progress(_steps(config, dataset), 0, len(runs) * config["train"]["batch_size"]))
+        callbacks = Callbacks(
+            begin,
+            functools.partial(_write, folders, progress),
+            lambda number: asked_to_stop(path / "runs" / runs[number]),
+            deliver,
+            say,
+        )
+        whole = [np.arange(dataset.sizes[name]) for name in ("train", "validation")]
+        members = [Member(one["seed"], *whole, one["hypers"], one["data"]["seed"]) for one in every]
+        kept = Keep(keep, config["checkpoint"]["every_seconds"], stopping)
+        fit_members(model, config, feeds, members, stream(SEED, "evaluate"), callbacks, kept)
+
+
+class _Folder:
+    """The run folder of a member."""
+
+    def __init__(
+        self,
+        sweep: pathlib.Path,
+        run: str,
+        config: Mapping[str, Any],
+        stack: contextlib.ExitStack,
+        trackers: Sequence[str],
+    ):
+        self.sweep, self.run, self.config, self._stack, self._trackers = sweep, run, config, stack, trackers
+        self.path = sweep / "runs" / run
+        self.log: MetricLog | None = None
+
+    def begin(self, step: int, make_manifest: Callable[[], dict[str, Any]], data_sha256: str) -> None:
+        """Write the manifest, or a restart into it, and open the log at a step."""
+        if (self.path / "manifest.json").exists():
+            begun = read_manifest(self.path)
+            results.check_data(begun, data_sha256)
+            content = manifest.note_restart(begun, step)
+        else:
+            content = manifest.of_other_run(make_manifest(), self.config)
+        write_json(self.path / "manifest.json", content)
+        self.log = self._stack.enter_context(MetricLog(self.path, step, self._trackers))
+
+    def finish(
+        self, tree: Tree | None, ended: Ended, dataset: Dataset, evaluate: Callable[[Tree], dict[str, Any]]
+    ) -> None:
+        """Save and evaluate a member that has ended, or write down why there is nothing to."""
+        if tree is None:
+            sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, ended.message)
+            return
+        with Checkpoints(self.path / "checkpoints", 1) as checkpoints:
+            checkpoints.save(int(tree["state"]["step"]), tree)
+        figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
+        write_json(self.path / "results.json", figures)
+
+
+def _write(
+    folders: Sequence[_Folder], progress: Progress, step: int, split: str, rows: Mapping[int, Mapping[str, float]]
+) -> None:
+    for number, row in rows.items():
+        if folders[number].log:
+            folders[number].log.write(step, split, row)
+    if split == "train":
+        progress.update(step, f"{len(rows)} runs, mean loss {np.mean([row['loss'] for row in rows.values()]):.4g}")
+
+
+def _steps(config: Mapping[str, Any], dataset: Dataset) -> int:
+    return config["train"]["epochs"] * (dataset.sizes["train"] // config["train"]["batch_size"])
+
+
+def _allow_files(number: int) -> None:
+    """Let this process have more files open than is usual, for every member has some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = number + soft if hard == resource.RLIM_INFINITY else min(number + soft, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
