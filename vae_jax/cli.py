@@ -23,6 +23,7 @@ from vae_jax.training.joining import Standing, standing
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
 
 _SAMPLERS = "tasks.samplers"
+_TRACKERS = "reporting.trackers"
 
 
 def process_started_at() -> float:
@@ -55,6 +56,12 @@ def add_config(flags: argparse.ArgumentParser, default: str) -> None:
     """Add --config, and --workdir for the folder that the run is to be in: see `run_folder`."""
     flags.add_argument("--config", default=default, help="config file, with :argument if it takes one")
     flags.add_argument("--workdir", type=path, help="run folder (default: runs/<config>-<fingerprint>)")
+
+
+def add_trackers(flags: argparse.ArgumentParser) -> None:
+    """Add --trackers; see `vae_jax.reporting.tracking.parse_names`."""
+    known = ",".join(components(_TRACKERS))
+    flags.add_argument("--trackers", default="tensorboard", help=f"some of {known}, or none (default: tensorboard)")
 
 
 def add_processes(flags: argparse.ArgumentParser) -> None:
