@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from vae_jax.build import component, components, nearest
 from vae_jax.errors import ConfigError, OutputError, UserError
+from vae_jax.reporting.tracking import unfinished_trackers
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.hosts import end_process
 from vae_jax.training.joining import Standing, standing
@@ -196,7 +197,7 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)
     sys.stdout.flush()
-    end_process(code)
+    end_process(code, at_once=unfinished_trackers())  # else W&B waits at the exit for what was given up
 
 
 def _run(script: Callable[[Sequence[str]], Any]) -> int:

@@ -1,12 +1,14 @@
 """Trackers as such: whatever one does, the run goes on, the others too, and one line is said."""
 
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
 from vae_jax.errors import ConfigError
-from vae_jax.reporting.tracking import Tracker, Trackers, parse_names
+from vae_jax.reporting.tracking import Tracker, Trackers, parse_names, unfinished_trackers
 
 
 class Recorder:
@@ -67,7 +69,12 @@ def test_one_that_hangs_holds_nobody_up(hangs, capsys):
     assert time.monotonic() - started < 10
     assert sound.calls == CALLS
     assert "tracker stuck is off: it was not done 0 s after the run" in capsys.readouterr().err
+    assert unfinished_trackers()
     stuck.released.set()
+    for thread in threading.enumerate():
+        if thread.name == "tracker stuck":
+            thread.join(10)
+    assert not unfinished_trackers()
 
 
 def test_one_that_falls_behind_is_dropped_before_it_fills_the_memory(capsys, monkeypatch):
@@ -96,3 +103,18 @@ def test_names_are_read_and_checked():
         parse_names("tensorbord")
     with pytest.raises(ConfigError, match="names wandb twice"):
         parse_names("wandb,wandb")
+
+
+def test_one_that_hangs_does_not_hold_the_process_at_its_end(root):
+    script = """
+import atexit, time
+from vae_jax import cli
+from vae_jax.reporting.tracking import Trackers
+def main(argv):
+    atexit.register(time.sleep, 60)  # as W&B's, which waits for its server
+    Trackers({"stuck": lambda: time.sleep(60)}).close(0.1)
+cli.main(main)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=40)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("tracker stuck is off")

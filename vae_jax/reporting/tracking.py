@@ -20,6 +20,7 @@ from vae_jax.build import component
 from vae_jax.errors import ConfigError
 
 SECONDS = 30.0  # that the end of a run waits for its trackers, all of them together
+_THREAD = "tracker "
 _MOST_WAITING = 10_000  # calls that a tracker may be behind
 
 
@@ -93,6 +94,11 @@ def parse_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def unfinished_trackers() -> bool:
+    """Tell whether trackers are at work still; once a run is over, these are the ones that were given up."""
+    return any(thread.name.startswith(_THREAD) for thread in threading.enumerate())
+
+
 def _module(name: str) -> str:
     return component("reporting.trackers", name, "--trackers").module
 
@@ -101,7 +107,7 @@ class _Background:
     def __init__(self, name: str, make: Callable[[], Tracker]):
         self.name, self._off = name, False
         self._calls: queue.Queue = queue.Queue(_MOST_WAITING)
-        self._thread = threading.Thread(target=self._work, args=(make,), name=f"tracker {name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(make,), name=_THREAD + name, daemon=True)
         self._thread.start()
 
     def call(self, method: str, *args: Any) -> None:
