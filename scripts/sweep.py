@@ -33,7 +33,7 @@ def _run(argv):
     flags = cli.parser(__doc__)
     command.add_flags(flags)
     cli.add_data_dir(flags)
-    cli.add_trackers(flags)
+    cli.add_trackers(flags, default="none")
     args, common = cli.parse_with_overrides(flags, argv)
     command.run(args, common)
 

@@ -2,11 +2,13 @@
 
 The same command on the same run folder resumes an interrupted run. Results, metrics, checkpoints and pictures are in
 the run folder, by default runs/<config>-<its fingerprint>. Several processes train one model under `srun`, or when each
-is started with --coordinator=host:port --num_processes=N --process_id=I.
+is started with --coordinator=host:port --num_processes=N --process_id=I. --trackers=tensorboard,wandb,mlflow shows the
+metrics there too.
 """
 
 from vae_jax import cli, config
 from vae_jax.data.load import load_dataset
+from vae_jax.reporting.tracking import parse_names
 from vae_jax.training.joining import joined, open_shared
 
 
@@ -16,8 +18,9 @@ def main(argv):
     cli.add_config(flags, default="configs/digits.py")
     cli.add_data_dir(flags)
     cli.add_processes(flags)
+    cli.add_trackers(flags)
     args, overrides = cli.parse_with_overrides(flags, argv)
-    place = cli.check_processes(args)
+    place, trackers = cli.check_processes(args), parse_names(args.trackers)
     settings = config.load(args.config, overrides)
     fingerprint = config.fingerprint(settings)
     with joined(place, fingerprint) as hosts:  # at once for a process alone
@@ -30,7 +33,7 @@ def main(argv):
 
             use_compilation_cache()
             say(f"run folder: {folder}")
-            say(results_table(run(settings, dataset, folder, started_at, hosts)))
+            say(results_table(run(settings, dataset, folder, started_at, hosts, trackers)))
 
 
 if __name__ == "__main__":

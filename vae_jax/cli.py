@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from vae_jax.build import component, components, nearest
 from vae_jax.errors import ConfigError, OutputError, UserError
+from vae_jax.reporting.tracking import unfinished_trackers
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.hosts import end_process
 from vae_jax.training.joining import Standing, standing
@@ -23,6 +24,7 @@ from vae_jax.training.joining import Standing, standing
 DATA_DIR_HELP = "folder with the original data files (default: $VAE_JAX_DATA_DIR); embedded data need none"
 
 _SAMPLERS = "tasks.samplers"
+_TRACKERS = "reporting.trackers"
 
 
 def process_started_at() -> float:
@@ -55,6 +57,12 @@ def add_config(flags: argparse.ArgumentParser, default: str) -> None:
     """Add --config, and --workdir for the folder that the run is to be in: see `run_folder`."""
     flags.add_argument("--config", default=default, help="config file, with :argument if it takes one")
     flags.add_argument("--workdir", type=path, help="run folder (default: runs/<config>-<fingerprint>)")
+
+
+def add_trackers(flags: argparse.ArgumentParser, default: str = "tensorboard") -> None:
+    """Add --trackers; see `vae_jax.reporting.tracking.parse_names`."""
+    known = ",".join(components(_TRACKERS))
+    flags.add_argument("--trackers", default=default, help=f"some of {known}, or none (default: {default})")
 
 
 def add_processes(flags: argparse.ArgumentParser) -> None:
@@ -189,7 +197,7 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)
     sys.stdout.flush()
-    end_process(code)
+    end_process(code, at_once=unfinished_trackers())  # else W&B waits at the exit for what was given up
 
 
 def _run(script: Callable[[Sequence[str]], Any]) -> int:

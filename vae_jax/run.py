@@ -8,7 +8,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +31,10 @@ from vae_jax.types import Tree
 
 
 def train(
-    config: Mapping[str, Any], workdir: str | pathlib.Path, data_dir: str | pathlib.Path | None = None
+    config: Mapping[str, Any],
+    workdir: str | pathlib.Path,
+    data_dir: str | pathlib.Path | None = None,
+    trackers: Sequence[str] = ("tensorboard",),
 ) -> dict[str, Any]:
     """Train the model of a resolved config, evaluate it once on test, and return what results.json holds.
 
@@ -41,6 +44,7 @@ def train(
         config: from `vae_jax.config.load`, or a config that is still to be resolved.
         workdir: the run folder.
         data_dir: the folder of the data files, where the data need one.
+        trackers: names in vae_jax/reporting/trackers, which are told what metrics.jsonl is told.
 
     Raises:
         UserError: see `vae_jax.errors`.
@@ -49,7 +53,7 @@ def train(
         config = configs.resolve(config)
     dataset = load_dataset(config, data_dir)
     with open_folder(pathlib.Path(workdir), config) as folder:
-        return run(config, dataset, folder)
+        return run(config, dataset, folder, trackers=trackers)
 
 
 def run(
@@ -58,6 +62,7 @@ def run(
     folder: pathlib.Path,
     started_at: float | None = None,
     hosts: Hosts = ALONE,
+    trackers: Sequence[str] = ("tensorboard",),
 ) -> dict[str, Any]:
     """Train in a folder that is held open; see `train`.
 
@@ -73,8 +78,14 @@ def run(
         hosts.check_same("data", sha256(dataset))
     parts, clock = put_together(config, dataset), Clock()
     tree = _begin(config, dataset, parts, folder, hosts)
-    with StopRequest() as stopping:
-        tree = _train(config, parts, tree, folder, stopping, clock, hosts)
+    with (
+        StopRequest() as stopping,
+        MetricLog(folder, int(tree["state"]["step"]), trackers) if hosts.first else contextlib.nullcontext() as log,
+    ):
+        if hosts.first:
+            log.settings(config)
+        write = log.write if hosts.first else _write_nothing
+        tree = _train(config, parts, tree, folder, write, stopping, clock, hosts)
         speed = {
             "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
             "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
@@ -83,9 +94,10 @@ def run(
         parts, tree = parts.on_this_process(tree)
         figures = None
         if hosts.first:
-            figures = _finish(config, dataset, parts, tree, folder) | speed
-            figures["seconds_total"] = time.time() - started_at
+            figures, pictures = _finish(config, dataset, parts, tree, folder)
+            figures |= speed | {"seconds_total": time.time() - started_at}
             write_json(folder / "results.json", figures)
+            log.results(figures["steps"], figures, pictures)
         return hosts.agree(figures)
 
 
@@ -118,6 +130,7 @@ def _train(
     parts: Parts,
     tree: Tree,
     folder: pathlib.Path,
+    write: Callable[..., None],
     stopping: StopRequest,
     clock: Clock,
     hosts: Hosts,
@@ -129,7 +142,6 @@ def _train(
     with (
         contextlib.closing(parts.program),
         Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"]) as checkpoints,
-        MetricLog(folder, step) if hosts.first else contextlib.nullcontext() as log,
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
 
@@ -138,7 +150,6 @@ def _train(
             hosts.agree()  # lest one of them ends the others before they are done
 
         newest = functools.partial(newest_step, folder / "checkpoints")
-        write = log.write if hosts.first else _write_nothing
         ended = functools.partial(asked_to_stop, folder, hosts)
         outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop, ended)
         return fit(parts.program, tree, outlet, config["train"], config["checkpoint"]["every_seconds"], stopping, clock)
@@ -153,14 +164,16 @@ def _write_nothing(*_: Any) -> None:
     pass
 
 
-def _finish(config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree, folder: pathlib.Path) -> dict:
-    """Evaluate the trained parameters, draw their pictures and return the figures."""
+def _finish(
+    config: Mapping[str, Any], dataset: Dataset, parts: Parts, tree: Tree, folder: pathlib.Path
+) -> tuple[dict[str, Any], list[pathlib.Path]]:
+    """Evaluate the trained parameters, draw their pictures and return the figures and the files."""
     say("evaluating on the test split")
     evaluate, pca = results.make_evaluate(config, dataset, parts.spec, parts.model, parts.feeds)
     figures = evaluate(tree)
     pictures = results.draw(config, parts, tree, pca, folder)
     say("pictures: " + ", ".join(os.path.relpath(p) for p in pictures))
-    return figures | results.of_state(config, dataset, tree, folder)
+    return figures | results.of_state(config, dataset, tree, folder), pictures
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path, step: int) -> None:

@@ -1,16 +1,12 @@
-"""The metric log: rows after the point of resumption go, a torn last line goes, a failing tracker stops nothing."""
+"""The metric log: rows after the point of resumption go, a torn last line goes."""
 
 import json
 
-import pytest
-
 from vae_jax.reporting.log import MetricLog, read_rows
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def fill(folder, steps, start=0):
-    with MetricLog(folder, start) as log:
+    with MetricLog(folder, start, trackers=()) as log:
         for step in steps:
             log.write(step, "train", {"loss": 1 / step}, {"images_per_second": 5.0})
 
@@ -30,15 +26,3 @@ def test_resumed_log_equals_the_uninterrupted_one_byte_for_byte(tmp_path):
 def test_speed_is_not_in_the_deterministic_log(tmp_path):
     fill(tmp_path, [1])
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "split": "train", "loss": 1.0}
-
-
-def test_tensorboard_events_are_written(tmp_path):
-    fill(tmp_path, [1, 2])
-    assert b"train/loss" in b"".join(p.read_bytes() for p in (tmp_path / "tensorboard").iterdir())
-
-
-def test_tracker_that_fails_is_dropped_and_said_once(tmp_path, capsys):
-    (tmp_path / "tensorboard").write_text("a file in the way")
-    fill(tmp_path, [1, 2, 3])
-    assert len(read_rows(tmp_path / "metrics.jsonl")) == 3
-    assert capsys.readouterr().err.count("TensorBoard events are off") == 1

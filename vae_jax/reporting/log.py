@@ -1,26 +1,34 @@
-"""metrics.jsonl, the truth about a run, and a copy of it for TensorBoard."""
+"""metrics.jsonl, the truth about a run, and copies of it for trackers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import pathlib
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vae_jax.config import to_json
+from vae_jax.config_rules import flatten
 from vae_jax.errors import StorageError
+from vae_jax.reporting.tracking import open_trackers
 
 
 class MetricLog:
-    """Append rows of deterministic values to metrics.jsonl; times and speeds go to TensorBoard only.
+    """Append rows of deterministic values to metrics.jsonl; times and speeds go to trackers only.
 
-    So the metrics.jsonl of two equal runs are equal byte for byte, interrupted or not. A TensorBoard writer that fails
-    is reported once and dropped; it never stops a run.
+    So the metrics.jsonl of two equal runs are equal byte for byte, interrupted or not. Trackers are called in the
+    background, and one that fails is reported once and dropped; it never stops a run.
     """
 
-    def __init__(self, folder: pathlib.Path, step: int):
-        """Open the log of a run that goes on at `step`: rows after it are dropped, for they will come again."""
+    def __init__(self, folder: pathlib.Path, step: int, trackers: Sequence[str] = ("tensorboard",)):
+        """Open the log of a run that goes on at `step`: rows after it are dropped, for they will come again.
+
+        Args:
+            folder: of the run.
+            step: that it goes on at.
+            trackers: names in reporting/trackers.
+        """
         self.path = folder / "metrics.jsonl"
         kept = [row for row in read_rows(self.path) if row["step"] <= step]
         part = folder / ".metrics.jsonl.part"
@@ -30,13 +38,13 @@ class MetricLog:
             self._file = open(self.path, "a")  # noqa: SIM115 (open for the whole run)
         except OSError as error:
             raise StorageError(f"writing {self.path} failed: {error.strerror}") from error
-        self._board = _TensorBoard(folder / "tensorboard", step)
+        self._trackers = open_trackers(trackers, folder, step)
 
     def __enter__(self) -> MetricLog:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._board.close()
+        self._trackers.close()
         with contextlib.suppress(OSError):  # what could not be flushed was reported by `write`
             self._file.close()
 
@@ -49,7 +57,18 @@ class MetricLog:
             StorageError: the disk is full.
         """
         self._put({"step": step, "split": split, **metrics})
-        self._board.write(step, split, {**metrics, **(speed or {})})
+        values = {**metrics, **(speed or {})}
+        self._trackers.scalars(step, {f"{split}/{name}": value for name, value in values.items()})
+
+    def settings(self, config: Mapping[str, Any]) -> None:
+        """Tell the trackers the resolved config of the run."""
+        self._trackers.settings(dict(flatten(json.loads(to_json(config)))))
+
+    def results(self, step: int, figures: Mapping[str, Any], pictures: Iterable[pathlib.Path]) -> None:
+        """Tell the trackers the figures of a finished run, in groups as in results.json, and its pictures."""
+        numbers = {name: value for name, value in flatten(figures) if isinstance(value, (int, float))}
+        self._trackers.scalars(step, {name.replace(".", "/"): value for name, value in numbers.items()})
+        self._trackers.images(step, {path.stem: path for path in pictures})
 
     def _put(self, row: Mapping[str, Any]) -> None:
         try:
@@ -75,33 +94,3 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
                     f"{path}, line {number} is damaged; restore the file, or start anew elsewhere"
                 ) from error
     return rows
-
-
-class _TensorBoard:
-    def __init__(self, folder: pathlib.Path, step: int):
-        self._writer: Any = None
-        try:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
-        except Exception as error:
-            self._drop(error)
-
-    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        if self._writer is not None:
-            try:
-                for name, value in values.items():
-                    self._writer.add_scalar(f"{split}/{name}", value, step)
-            except Exception as error:
-                self._drop(error)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except Exception as error:
-                self._drop(error)
-
-    def _drop(self, error: Exception) -> None:
-        self._writer = None
-        print(f"TensorBoard events are off: {error}", file=sys.stderr)

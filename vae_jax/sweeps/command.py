@@ -12,6 +12,7 @@ from vae_jax.config_file import read_sweep
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, UserError
 from vae_jax.reporting.progress import say
+from vae_jax.reporting.tracking import parse_names
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps import points as made
 from vae_jax.sweeps.driver import Settings, drive
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
+    parse_names(args.trackers)
     for name in ("num", "members", "slots"):
         value = getattr(args, name)
         if value is not None and value < 1:

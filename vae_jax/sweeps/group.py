@@ -115,6 +115,7 @@ class _Folder:
             content = manifest.of_other_run(make_manifest(), self.config)
         write_json(self.path / "manifest.json", content)
         self.log = self._stack.enter_context(MetricLog(self.path, step, self._trackers))
+        self.log.settings(self.config)
 
     def finish(
         self, tree: Tree | None, ended: Ended, dataset: Dataset, evaluate: Callable[[Tree], dict[str, Any]]
@@ -127,6 +128,8 @@ class _Folder:
             checkpoints.save(int(tree["state"]["step"]), tree)
         figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
         write_json(self.path / "results.json", figures)
+        if self.log:
+            self.log.results(figures["steps"], figures, ())
 
 
 def _write(

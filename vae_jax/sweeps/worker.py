@@ -15,6 +15,7 @@ from vae_jax import cli
 from vae_jax.data.dataset import Dataset, is_streamed
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import OutputError, Preempted, StorageError, UserError
+from vae_jax.reporting.tracking import parse_names
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.training.folder import open_folder, read_config
 
@@ -25,11 +26,12 @@ def main(argv: Sequence[str]) -> None:
     flags.add_argument("sweep", type=cli.path, help="folder of the sweep")
     flags.add_argument("job", help="its name")
     cli.add_data_dir(flags)
-    cli.add_trackers(flags)
+    cli.add_trackers(flags, default="none")
     args = cli.parse(flags, argv)
+    trackers = parse_names(args.trackers)
     runs = sweeps.read_job(args.sweep, args.job)["runs"]
     with sweeps.held(args.sweep / "jobs" / f"{args.job}.lock", f"job {args.job}"):
-        work(args.sweep.resolve(), args.job, runs, args.data_dir, args.trackers)
+        work(args.sweep.resolve(), args.job, runs, args.data_dir, trackers)
 
 
 def work(

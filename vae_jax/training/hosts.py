@@ -135,9 +135,12 @@ class Hosts:
 ALONE = Hosts()
 
 
-def end_process(code: int) -> NoReturn:
-    """Exit; after an error among several processes without JAX's shutdown, which waits for all of them."""
-    if _broken:
+def end_process(code: int, at_once: bool = False) -> NoReturn:
+    """Exit; after an error among several processes without JAX's shutdown, which waits for all of them.
+
+    `at_once`: without what any library wants to do at the exit.
+    """
+    if _broken or at_once:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
