@@ -7,6 +7,8 @@ run of seconds.
 from base import apply_variant, set_autoencoder, set_began, set_vae
 from base import get_config as get_base
 
+from vae_jax.sweeps.points import grid
+
 
 def get_config(arg=""):
     """Return the config of a variant; the plain VAE has a Gaussian likelihood with one learned scale."""
@@ -73,6 +75,16 @@ def _began(config):
     set_began(config, gamma=1.0)
     config.model.latent = 16
     config.train.halve_patience_epochs = 40
+
+
+def sweep_beta():
+    """Five weights of the KL divergence, ten seeds each."""
+    return grid({"hypers.beta": (0.25, 0.5, 1.0, 2.0, 4.0), "seed": range(10)})
+
+
+def sweep_variants():
+    """Each variant once."""
+    return grid({"variant": _VARIANTS})
 
 
 _VARIANTS = {

@@ -17,7 +17,7 @@ import numpy as np
 
 from vae_jax import results
 from vae_jax.data.dataset import Dataset, described, sha256
-from vae_jax.data.feed import make_feed, make_spec
+from vae_jax.data.feed import Feed, make_feed, make_spec
 from vae_jax.errors import Diverged
 from vae_jax.evaluation.summary import SEED
 from vae_jax.reporting.log import MetricLog
@@ -34,7 +34,7 @@ from vae_jax.training.member_group import Callbacks, Ended
 from vae_jax.training.member_keep import Keep
 from vae_jax.training.members import fit_members
 from vae_jax.training.stop import StopRequest
-from vae_jax.types import Tree
+from vae_jax.types import Model, Tree
 
 
 def run_group(
@@ -55,9 +55,8 @@ def run_group(
     _allow_files(10 * len(runs))
     every = [read_config(path / "runs" / run) for run in runs]
     config, started_at = every[0], time.monotonic()
+    model, feeds, members = make_members(every, dataset)
     spec = make_spec(dataset, config["data"]["pixels"])
-    model = make_model(config, spec)
-    feeds = {name: make_feed(config["data"], dataset, name) for name in dataset.splits}
     evaluate = functools.cache(lambda: results.make_evaluate(config, dataset, spec, model, feeds)[0])
     with contextlib.ExitStack() as stack, StopRequest() as stopping:
         left = set(sweeps.open_runs(path, keep.name))
@@ -84,10 +83,17 @@ def run_group(
             deliver,
             say,
         )
-        whole = [np.arange(dataset.sizes[name]) for name in ("train", "validation")]
-        members = [Member(one["seed"], *whole, one["hypers"], one["data"]["seed"]) for one in every]
         kept = Keep(keep, config["checkpoint"]["every_seconds"], stopping)
         fit_members(model, config, feeds, members, stream(SEED, "evaluate"), callbacks, kept)
+
+
+def make_members(every: Sequence[Mapping[str, Any]], dataset: Dataset) -> tuple[Model, dict[str, Feed], list[Member]]:
+    """Return the model of runs that differ in seed and hyperparameters, its data, and what sets each run apart."""
+    config = every[0]
+    model = make_model(config, make_spec(dataset, config["data"]["pixels"]))
+    feeds = {name: make_feed(config["data"], dataset, name) for name in dataset.splits}
+    whole = [np.arange(dataset.sizes[name]) for name in ("train", "validation")]
+    return model, feeds, [Member(one["seed"], *whole, one["hypers"], one["data"]["seed"]) for one in every]
 
 
 class _Folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
@@ -15,6 +16,7 @@ from vae_jax.data.dataset import Dataset, is_streamed
 from vae_jax.data.load import load_dataset
 
 _STEPS = 20
+_COPIES = 6  # of the parameters of a member: moments, averages, the best so far, and what is being saved
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,13 +52,35 @@ def _alone(config: Mapping[str, Any], dataset: Dataset, members: int) -> tuple[f
     return 0.0, members * (time.monotonic() - begun) / _STEPS
 
 
+class _Enough(Exception):
+    """What was to be measured has been."""
+
+
 def _together(config: Mapping[str, Any], dataset: Dataset, members: int) -> tuple[float, float]:
     """Return the bytes of all members but those that were measured, and the seconds of a step of all."""
+    import jax
+
+    from vae_jax.streams import stream
+    from vae_jax.sweeps.group import make_members
+    from vae_jax.training.member_group import Callbacks
     from vae_jax.training.member_mesh import one_device_per_core
-    from vae_jax.sweeps.group import measure_members
+    from vae_jax.training.members import fit_members
 
     one_device_per_core()
-    return measure_members(config, dataset, members, _STEPS)
+    short = {**config, "train": {**config["train"], "steps_per_call": _STEPS}}
+    model, feeds, some = make_members([short] * min(members, jax.local_device_count()), dataset)
+    told: list[float] = []
+
+    def write(*_: Any) -> None:
+        told.append(time.monotonic())
+        if len(told) == 3:
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        fit_members(model, short, feeds, some, stream(0, "measure"), Callbacks(write=write))
+    params, _ = jax.eval_shape(model.init, jax.random.key(0))
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    return _COPIES * size * (members - len(some)), (told[-1] - told[-2]) / _STEPS * -(-members // len(some))
 
 
 if __name__ == "__main__":
