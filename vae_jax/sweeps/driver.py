@@ -10,16 +10,16 @@ import collections
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vae_jax.errors import Preempted, StorageError
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.launchers.task import Task
-from vae_jax.training.folder import read_config
 from vae_jax.training.stop import StopRequest
 
 _RESUME = Preempted.exit_code
+_BUG = 1  # it would happen again
 _POLL_SECONDS = 0.2
 
 
@@ -116,10 +116,10 @@ class _Jobs:
             moved = self._progress(job) != self.reached.get(job)
             self.in_vain[job] = 0 if moved or code == _RESUME else self.in_vain[job] + 1
             self.say(f"job {job} ended with code {code}, {len(left)} runs to go: {self._last_line(job)}")
-            if self.in_vain[job] > self.settings.retries:
+            if code == _BUG or self.in_vain[job] > self.settings.retries:
                 for run in left:
                     sweeps.write_failure(self.path, run, code, self._last_line(job))
-                self.say(f"job {job} is given up after {self.in_vain[job]} attempts that came to nothing")
+                self.say(f"job {job} is given up: {'a bug' if code == _BUG else 'it dies and gets no further'}")
 
     def _task(self, job: str) -> Task:
         estimate = sweeps.read_job(self.path, job)["estimate"]
@@ -140,20 +140,3 @@ class _Jobs:
 
     def _file(self, job: str, suffix: str) -> pathlib.Path:
         return self.path / "jobs" / f"{job}.{suffix}"
-
-
-def plan_jobs(
-    path: pathlib.Path,
-    most: int | None,
-    estimates: Callable[[list[tuple[Mapping[str, Any], int]]], list[dict[str, Any]]],
-    groups_of: Callable[..., list[list[int]]],
-) -> list[str]:
-    """Write down jobs for the runs that have none, and return their names."""
-    runs = sweeps.without_job(path)
-    configs = [read_config(path / "runs" / run) for run in runs]
-    groups = groups_of(configs, most)
-    found = estimates([(configs[group[0]], len(group)) for group in groups])
-    return [
-        sweeps.add_job(path, [runs[number] for number in group], estimate)
-        for group, estimate in zip(groups, found, strict=True)
-    ]

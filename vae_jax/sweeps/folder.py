@@ -41,20 +41,21 @@ def open_sweep(path: pathlib.Path, asked: Mapping[str, Any]) -> Iterator[pathlib
     """
     path = pathlib.Path(path).expanduser().resolve()
     asked = json.loads(json.dumps(asked))
-    try:
-        if path.is_dir() and not (path / "sweep.json").exists() and set(os.listdir(path)) - {".lock"}:
-            raise OutputError(f"{path} is not empty and holds no sweep (no sweep.json); choose another --workdir")
-        path.mkdir(parents=True, exist_ok=True)
-        with held(path / ".lock", f"sweep {path}"):
+    with contextlib.ExitStack() as stack:
+        try:
+            if path.is_dir() and not (path / "sweep.json").exists() and set(os.listdir(path)) - {".lock"}:
+                raise OutputError(f"{path} is not empty and holds no sweep (no sweep.json); choose another --workdir")
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(path / ".lock", f"sweep {path}"))
             if (path / "sweep.json").exists():
                 _refuse_other(path, asked)
             else:
                 write_json(path / "sweep.json", asked)
             for name in ("runs", "jobs"):
                 (path / name).mkdir(exist_ok=True)
-            yield path
-    except OSError as error:
-        raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
+        yield path
 
 
 @contextlib.contextmanager
