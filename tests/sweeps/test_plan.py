@@ -17,6 +17,7 @@ def test_a_point_is_the_config_that_train_would_have():
     (point,) = resolve(SPEC, [{"hypers.beta": "2", "model.encoder.hidden": "(64,32)"}], {"train.epochs": "3"})
     assert point.config["hypers"]["beta"] == 2.0 and point.config["train"]["epochs"] == 3
     assert point.config["model"]["decoder"]["hidden"] == (32, 64)
+    assert point.overrides == {"hypers.beta": 2.0, "model.encoder.hidden": (64, 32)}
 
 
 def test_values_of_a_config_file_are_taken_as_they_are():
@@ -51,7 +52,7 @@ def test_a_model_that_is_refitted_runs_alone():
     [
         (SPEC, [{"hypers.bata": 1}], {}, r"point hypers.bata=1: .*did you mean \"hypers.beta\""),
         (SPEC, [{"hypers.beta": -1}], {}, "point hypers.beta=-1: .*0 or more"),
-        (SPEC, [{"hypers.beta": "1"}, {"hypers.beta": "1.0"}], {}, "the same run: hypers.beta=1 and hypers.beta=1.0"),
+        (SPEC, [{"hypers.beta": "1"}, {"hypers.beta": "1.0"}], {}, "the same run: hypers.beta=1.0 and hypers.beta=1.0"),
         (SPEC, [{"seed": 1}], {"seed": "2"}, "seed is set for all runs"),
         (f"{SPEC}:variant=vae", [{"variant": "conv"}], {}, "no argument of its own"),
     ],

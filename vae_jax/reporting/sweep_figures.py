@@ -75,7 +75,11 @@ def _height(axes: Any, place: int, column: Column) -> np.ndarray:
         numbers = sorted({float(value) for value in column})
         shown = numbers if len(numbers) <= 8 else [numbers[0], numbers[-1]]
         marks = [(_short(v), heights[[float(value) for value in column].index(v)]) for v in shown]
-    for text, height in marks or [(ticks[0], 0.5)]:
+    free = -1.0  # what is nearer to another one would be written over it
+    for text, height in sorted(marks, key=lambda mark: mark[1]) or [(ticks[0], 0.5)]:
+        if height < free:
+            continue
+        free = height + 0.04
         axes.annotate(text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center")
     return heights
 

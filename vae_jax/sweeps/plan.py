@@ -38,7 +38,8 @@ def resolve(spec: str, points: Iterable[Mapping[str, Any]], common: Mapping[str,
     """
     found: dict[str, Point] = {}
     for overrides in points:
-        point = Point(dict(overrides), _load(spec, overrides, common))
+        config = _load(spec, overrides, common)
+        point = Point({name: _value(config, name, text) for name, text in overrides.items()}, config)
         same = found.setdefault(point.fingerprint, point)
         if same is not point:
             raise ConfigError(
@@ -82,6 +83,15 @@ def _load(spec: str, overrides: Mapping[str, Any], common: Mapping[str, str]) ->
         return configs.load(spec, {**common, **chosen})
     except ConfigError as error:
         raise ConfigError(f"point {_text(overrides)}: {error}") from error
+
+
+def _value(config: Mapping[str, Any], name: str, given: Any) -> Any:
+    """Return the value of a field in a resolved config, where text that was given has become a number, say."""
+    for key in name.split("."):
+        if not isinstance(config, Mapping) or key not in config:
+            return given  # the variant, or what is unset
+        config = config[key]
+    return config
 
 
 def _text(overrides: Mapping[str, Any]) -> str:
