@@ -23,6 +23,7 @@ from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
+from vae_jax.training.failure import explained
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
 from vae_jax.training.hosts import ALONE, Hosts
@@ -73,8 +74,8 @@ def run(
     if hosts.count > 1:
         hosts.check_same("data", sha256(dataset))
     parts, clock = put_together(config, dataset), Clock()
-    tree = _begin(config, dataset, parts, folder, hosts)
-    with StopRequest() as stopping:
+    with StopRequest() as stopping, explained(config, dataset.sizes["train"], folder, hosts):
+        tree = _begin(config, dataset, parts, folder, hosts)
         tree = _train(config, parts, tree, folder, stopping, clock, hosts)
         speed = {
             "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
@@ -104,7 +105,7 @@ def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pa
     """Return the checkpoint tree to train from: that of the folder's newest checkpoint, or that of the start."""
     with concurrent.futures.ThreadPoolExecutor(1) as other:
         compiled = other.submit(parts.compile)  # meanwhile: it takes about as long as what is done here
-        found = restore(folder / "checkpoints", parts.abstract, say, hosts)
+        found = restore(folder / "checkpoints", parts.abstract, say, hosts, _identity(config, folder))
         if hosts.first:
             _record(config, dataset, folder, found[0] if found else 0)
         if found:
@@ -129,7 +130,7 @@ def _train(
     unit = "" if parts.model.log_weights is None else " nats"
     with (
         contextlib.closing(parts.program),
-        Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"]) as checkpoints,
+        Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"], _identity(config, folder)) as checkpoints,
         MetricLog(folder, step) if hosts.first else contextlib.nullcontext() as log,
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
@@ -142,6 +143,12 @@ def _train(
         write = log.write if hosts.first else _write_nothing
         outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop)
         return fit(parts.program, tree, outlet, config["train"], config["checkpoint"]["every_seconds"], stopping, clock)
+
+
+def _identity(config: Mapping[str, Any], folder: pathlib.Path) -> str:
+    """Return what the checkpoints of a run have in common, also if a later version adds fields to its config."""
+    begun = (folder / "manifest.json").exists()
+    return read_manifest(folder).get("config_sha256", "") if begun else configs.fingerprint(config)
 
 
 def _write_nothing(*_: Any) -> None:

@@ -159,7 +159,8 @@ def _select(program: Program, state: TrainState, best: Tree, select: str) -> tup
     params = averaged_params(state.opt_state, state.params)
     value = program.validate(params, state.stats, state.hypers)
     if not all(np.isfinite(list(value.values()))):
-        raise Diverged(f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate")
+        text = f"the validation loss is {value['loss']} at step {int(state.step)}; lower hypers.learning_rate"
+        raise Diverged(text, int(state.step) - 1, {f"validation_{name}": [value[name]] for name in value})
     loss = np.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
     if select == "last" or loss < np.float32(best["loss"]):
         return program.best(state, loss), value
@@ -176,5 +177,7 @@ def _check_finite(metrics: Mapping[str, np.ndarray], start: int, per_epoch: int,
             where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
             raise Diverged(
                 f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
-                "lower hypers.learning_rate or set train.clip_norm"
+                "lower hypers.learning_rate or set train.clip_norm",
+                step,
+                {key: [float(value) for value in values[: bad[0] + 1][-10:]] for key, values in metrics.items()},
             )
