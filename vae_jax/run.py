@@ -73,8 +73,8 @@ def run(
         return figures
     if hosts.count > 1:
         hosts.check_same("data", sha256(dataset))
-    parts, clock = put_together(config, dataset), Clock()
     with StopRequest() as stopping, explained(config, dataset.sizes["train"], folder, hosts):
+        parts, clock = put_together(config, dataset), Clock()
         tree = _begin(config, dataset, parts, folder, hosts)
         tree = _train(config, parts, tree, folder, stopping, clock, hosts)
         speed = {

@@ -58,10 +58,9 @@ class Checkpoints:
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
-                policy = ocp.training.preservation_policies.LatestN(self.keep)
-                self._writer = ocp.training.Checkpointer(
-                    self.folder, preservation_policy=policy, cleanup_tmp_directories=True
-                )
+                kept = ocp.training.preservation_policies.LatestN(self.keep)
+                options = {"preservation_policy": kept, "cleanup_tmp_directories": True}
+                self._writer = ocp.training.Checkpointer(self.folder, **options)
             self._pending = self._writer.save_async(step, tree, force=True, overwrite=True, custom_metadata=metadata)
 
     def wait(self) -> None:
