@@ -18,6 +18,12 @@ from vae_jax.data.cache import Place
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def pytest_addoption(parser):
+    """Add --faults."""
+    text = "which faults to inject: a few, or all, which also writes docs/faults.jsonl and docs/faults.md"
+    parser.addoption("--faults", choices=("short", "full"), default="short", help=text)
+
+
 def pytest_configure(config):
     """Give the session a data cache of its own, which its workers and the processes of its tests inherit."""
     if not hasattr(config, "workerinput"):
@@ -26,6 +32,9 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["VAE_JAX_CACHE_DIR"], "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    from tests.faults.record import Record
+
+    config.pluginmanager.register(Record(config))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,8 @@
 Every message is one line: what was given, what was expected, what to do.
 """
 
+from collections.abc import Mapping, Sequence
+
 
 class UserError(ValueError):
     """A mistake or a condition outside the program: printed as one line, never as a traceback."""
@@ -41,6 +43,10 @@ class Preempted(UserError):
 
 
 class Diverged(UserError):
-    """The loss or a gradient is no longer finite."""
+    """The loss or a gradient is no longer finite: in `step`, if that is known, with `metrics` of the last steps."""
 
     exit_code = 76
+
+    def __init__(self, message: str, step: int | None = None, metrics: Mapping[str, Sequence[float]] | None = None):
+        super().__init__(message)
+        self.step, self.metrics = step, metrics or {}

@@ -23,6 +23,7 @@ from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
+from vae_jax.training.failure import explained
 from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
 from vae_jax.training.hosts import ALONE, Hosts
 from vae_jax.training.loop import Clock, Outlet, fit
@@ -76,16 +77,18 @@ def run(
         return figures
     if hosts.count > 1:
         hosts.check_same("data", sha256(dataset))
-    parts, clock = put_together(config, dataset), Clock()
-    tree = _begin(config, dataset, parts, folder, hosts)
     with (
         StopRequest() as stopping,
-        MetricLog(folder, int(tree["state"]["step"]), trackers) if hosts.first else contextlib.nullcontext() as log,
+        explained(config, dataset.sizes["train"], folder, hosts),
+        contextlib.ExitStack() as stack,
     ):
+        parts, clock = put_together(config, dataset), Clock()
+        tree = _begin(config, dataset, parts, folder, hosts)
+        log = None
         if hosts.first:
+            log = stack.enter_context(MetricLog(folder, int(tree["state"]["step"]), trackers))
             log.settings(config)
-        write = log.write if hosts.first else _write_nothing
-        tree = _train(config, parts, tree, folder, write, stopping, clock, hosts)
+        tree = _train(config, parts, tree, folder, log.write if log else _write_nothing, stopping, clock, hosts)
         speed = {
             "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
             "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
@@ -93,7 +96,7 @@ def run(
         stopping.from_now_on_at_once()
         parts, tree = parts.on_this_process(tree)
         figures = None
-        if hosts.first:
+        if log:
             figures, pictures = _finish(config, dataset, parts, tree, folder)
             figures |= speed | {"seconds_total": time.time() - started_at}
             write_json(folder / "results.json", figures)
@@ -115,7 +118,7 @@ def _begin(config: Mapping[str, Any], dataset: Dataset, parts: Parts, folder: pa
     """Return the checkpoint tree to train from: that of the folder's newest checkpoint, or that of the start."""
     with concurrent.futures.ThreadPoolExecutor(1) as other:
         compiled = other.submit(parts.compile)  # meanwhile: it takes about as long as what is done here
-        found = restore(folder / "checkpoints", parts.abstract, say, hosts)
+        found = restore(folder / "checkpoints", parts.abstract, say, hosts, _identity(config, folder))
         if hosts.first:
             _record(config, dataset, folder, found[0] if found else 0)
         if found:
@@ -141,7 +144,7 @@ def _train(
     unit = "" if parts.model.log_weights is None else " nats"
     with (
         contextlib.closing(parts.program),
-        Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"]) as checkpoints,
+        Checkpoints(folder / "checkpoints", config["checkpoint"]["keep"], _identity(config, folder)) as checkpoints,
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
 
@@ -158,6 +161,12 @@ def _train(
 def asked_to_stop(folder: pathlib.Path, hosts: Hosts = ALONE) -> bool:
     """Tell whether someone has put a file STOP into the run folder, to end training at the next validation."""
     return hosts.agree((folder / "STOP").exists())
+
+
+def _identity(config: Mapping[str, Any], folder: pathlib.Path) -> str:
+    """Return what the checkpoints of a run have in common, also if a later version adds fields to its config."""
+    begun = (folder / "manifest.json").exists()
+    return read_manifest(folder).get("config_sha256", "") if begun else configs.fingerprint(config)
 
 
 def _write_nothing(*_: Any) -> None:

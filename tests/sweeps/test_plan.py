@@ -52,7 +52,12 @@ def test_a_model_that_is_refitted_runs_alone():
     [
         (SPEC, [{"hypers.bata": 1}], {}, r"point hypers.bata=1: .*did you mean \"hypers.beta\""),
         (SPEC, [{"hypers.beta": -1}], {}, "point hypers.beta=-1: .*0 or more"),
-        (SPEC, [{"hypers.beta": "1"}, {"hypers.beta": "1.0"}], {}, "the same run: hypers.beta=1.0 and hypers.beta=1.0"),
+        (
+            SPEC,
+            [{"hypers.beta": "1"}, {"hypers.beta": "1.0"}],
+            {},
+            r"the same run: hypers\.beta=1\.0 and hypers\.beta=1\.0",
+        ),
         (SPEC, [{"seed": 1}], {"seed": "2"}, "seed is set for all runs"),
         (f"{SPEC}:variant=vae", [{"variant": "conv"}], {}, "no argument of its own"),
     ],

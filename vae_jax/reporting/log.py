@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -54,7 +56,7 @@ class MetricLog:
         """Append one row.
 
         Raises:
-            StorageError: the disk is full.
+            StorageError: the disk is full, or the file is no longer there.
         """
         self._put({"step": step, "split": split, **metrics})
         values = {**metrics, **(speed or {})}
@@ -74,6 +76,8 @@ class MetricLog:
         try:
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
+            if not os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno())):  # deleted files can be written
+                raise FileNotFoundError(errno.ENOENT, "it has been replaced by another file")
         except OSError as error:
             raise StorageError(f"writing {self.path} failed: {error.strerror}") from error
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vae_jax import results
+from vae_jax.config import fingerprint
 from vae_jax.data.dataset import Dataset, described, sha256
 from vae_jax.data.feed import Feed, make_feed, make_spec
 from vae_jax.errors import Diverged
@@ -28,6 +29,7 @@ from vae_jax.sweeps import folder as sweeps
 from vae_jax.trained import make_model
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints
+from vae_jax.training.failure import write_diverged
 from vae_jax.training.folder import open_folder, read_config, read_manifest, write_json
 from vae_jax.training.member_data import Member
 from vae_jax.training.member_group import Callbacks, Ended
@@ -128,9 +130,10 @@ class _Folder:
     ) -> None:
         """Save and evaluate a member that has ended, or write down why there is nothing to."""
         if tree is None:
-            sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, ended.message)
+            write_diverged(ended.error, self.config, dataset.sizes["train"], self.path)
+            sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, str(ended.error))
             return
-        with Checkpoints(self.path / "checkpoints", 1) as checkpoints:
+        with Checkpoints(self.path / "checkpoints", 1, fingerprint(self.config)) as checkpoints:
             checkpoints.save(int(tree["state"]["step"]), tree)
         figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
         write_json(self.path / "results.json", figures)

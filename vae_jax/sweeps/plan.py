@@ -87,11 +87,12 @@ def _load(spec: str, overrides: Mapping[str, Any], common: Mapping[str, str]) ->
 
 def _value(config: Mapping[str, Any], name: str, given: Any) -> Any:
     """Return the value of a field in a resolved config, where text that was given has become a number, say."""
-    for key in name.split("."):
-        if not isinstance(config, Mapping) or key not in config:
-            return given  # the variant, or what is unset
-        config = config[key]
-    return config
+    try:
+        for key in name.split("."):
+            config = config[key]
+        return config
+    except KeyError:
+        return given  # the variant, or what is unset
 
 
 def _text(overrides: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ fails is set aside under another name and the one before it is used.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -14,7 +15,7 @@ import logging
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -27,10 +28,10 @@ from vae_jax.types import Tree
 
 
 class Checkpoints:
-    """The checkpoints of one run, which all its processes write together. Use as a context manager."""
+    """The checkpoints of a run, `run`, which all its processes write together. Use as a context manager."""
 
-    def __init__(self, folder: pathlib.Path, keep: int):
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: pathlib.Path, keep: int, run: str | None = None):
+        self.folder, self.keep, self.run = folder, keep, run
         self._writer: Any = None
         self._pending: Any = None
 
@@ -53,14 +54,13 @@ class Checkpoints:
         Raises:
             StorageError: this save, or the one before it, failed; older steps are intact.
         """
-        ocp, metadata = _orbax(), _describe(tree)
+        ocp, metadata = _orbax(), _describe(tree, self.run)
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
-                policy = ocp.training.preservation_policies.LatestN(self.keep)
-                self._writer = ocp.training.Checkpointer(
-                    self.folder, preservation_policy=policy, cleanup_tmp_directories=True
-                )
+                kept = ocp.training.preservation_policies.LatestN(self.keep)
+                options = {"preservation_policy": kept, "cleanup_tmp_directories": True}
+                self._writer = ocp.training.Checkpointer(self.folder, **options)
             self._pending = self._writer.save_async(step, tree, force=True, overwrite=True, custom_metadata=metadata)
 
     def wait(self) -> None:
@@ -80,7 +80,9 @@ def newest_step(folder: pathlib.Path) -> int | None:
     return max(_steps(folder), default=None)
 
 
-def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Hosts = ALONE) -> tuple[int, Tree] | None:
+def restore(
+    folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Hosts = ALONE, run: str | None = None
+) -> tuple[int, Tree] | None:
     """Return (step, tree) of the newest undamaged checkpoint, or None where there has never been one.
 
     The process that holds the run folder has to call this, and with it all others of the run: each reads by itself, and
@@ -91,9 +93,10 @@ def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Ho
         abstract: a tree of `jax.ShapeDtypeStruct`s with shardings, of the shapes to expect.
         report: called with a line for each damaged step.
         hosts: the processes of the run.
+        run: what tells it from others, as given to `Checkpoints`.
 
     Raises:
-        ConfigError: the checkpoint is sound, but of another model.
+        ConfigError: the checkpoint is sound, but of another model or another run.
         StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
     """
     found = None
@@ -101,7 +104,7 @@ def restore(folder: pathlib.Path, abstract: Tree, report: Any = print, hosts: Ho
         path, problem, tree = folder / str(step), None, None
         try:
             if found is None:
-                tree = _load(path, abstract) if hosts.count == 1 else _load_by_itself(path, abstract)
+                tree = _load(path, abstract, run) if hosts.count == 1 else _load_by_itself(path, abstract, run)
             else:  # of the older steps only what Orbax reads of all before it writes: one bad one stops every save
                 _description(path)
         except _Damaged as error:
@@ -141,11 +144,11 @@ class _Damaged(Exception):
     """What is on disk is not what was written."""
 
 
-def _describe(tree: Tree) -> dict[str, Any]:
-    """Return what is committed with a step: a fingerprint, shape and type of every leaf, by path."""
+def _describe(tree: Tree, run: str | None) -> dict[str, Any]:
+    """Return what is committed with a step: its run; a fingerprint, shape and type of every leaf, by path."""
     shapes = jax.tree_util.tree_leaves_with_path(raw_keys(tree))
     table = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in shapes}
-    content = {"fingerprint": fingerprint(tree), "table": table}
+    content = {"fingerprint": fingerprint(tree), "table": table} | ({"run": run} if run else {})
     return content | {"sha256": _digest(content)}
 
 
@@ -162,7 +165,7 @@ def _description(path: pathlib.Path) -> tuple[dict[str, Any], Tree]:
     return content, metadata.metadata
 
 
-def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
+def _load(path: pathlib.Path, abstract: Tree | None, run: str | None = None) -> Tree:
     """Load one step and compare its fingerprint; without `abstract` only that of `best`."""
     content, stored = _description(path)
     expected = content["fingerprint"]
@@ -173,6 +176,8 @@ def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
         expected = {name: value for name, value in expected.items() if name.startswith("['best']")}
     else:
         _check_table(content["table"], abstract, path)
+        if run and content.get("run", run) != run:  # of the same shapes: nothing else would tell
+            raise ConfigError(f"checkpoint {path} is of a run of another config; take it out, or start anew elsewhere")
     tree = _reading(lambda: _orbax().load(path, abstract))
     found = fingerprint(tree)
     wrong = [name for name, value in expected.items() if found.get(name) != value]
@@ -181,12 +186,12 @@ def _load(path: pathlib.Path, abstract: Tree | None) -> Tree:
     return tree
 
 
-def _load_by_itself(path: pathlib.Path, abstract: Tree) -> Tree:
+def _load_by_itself(path: pathlib.Path, abstract: Tree, run: str | None) -> Tree:
     """Load one step, as every process of several does, without waiting for the others: one may find it damaged."""
     ocp, this = _orbax(), jax.process_index()
     options = ocp.options.MultiprocessingOptions(primary_host=this, active_processes={this})
     with ocp.Context(multiprocessing_options=options):
-        return to_all_processes(_load(path, to_this_process(abstract)), abstract)
+        return to_all_processes(_load(path, to_this_process(abstract), run), abstract)
 
 
 def _reading(read: Callable[[], Any]) -> Any:
@@ -229,21 +234,17 @@ def _reason(error: Exception) -> str:
     return (str(error.__cause__ or error) or type(error).__name__).splitlines()[0][:120]
 
 
-class _one_line:
+@contextlib.contextmanager
+def _one_line(folder: pathlib.Path) -> Iterator[None]:
     """Turn whatever a failed write raises into one StorageError."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, StorageError):
-            for unfinished in self.folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(unfinished, ignore_errors=True)
-            probe = self.folder if self.folder.exists() else self.folder.parent
-            free = shutil.disk_usage(probe).free if probe.exists() else 0
-            raise StorageError(
-                f"writing a checkpoint in {self.folder} failed ({_reason(error)}); {free / 1e6:.1f} MB are free"
-            ) from error
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+        raise StorageError(
+            f"writing a checkpoint in {folder} failed ({_reason(error)}); {free / 1e6:.1f} MB are free"
+        ) from error

@@ -104,7 +104,7 @@ def fit(
         stop = next_stop(step, total, per_epoch, program.refit_at, config)
         state, metrics = _advance(program, state, step, stop, clock)
         if fault := fault_in_steps(metrics, step, per_epoch, functools.partial(_last_good, outlet)):
-            raise Diverged(fault)
+            raise fault
         step = stop
         if step == program.refit_at:
             state = program.refit(state)
@@ -168,8 +168,8 @@ def impatient(step: int, best_step: int, config: Mapping[str, Any], per_epoch: i
 
 def fault_in_steps(
     metrics: Mapping[str, np.ndarray], start: int, per_epoch: int, last_good: Callable[[], int | None]
-) -> str | None:
-    """Return what is wrong with the steps from `start` on, if the loss or the gradient norm of one is not finite.
+) -> Diverged | None:
+    """Return what is to be raised if the loss or the gradient norm of one of the steps from `start` on is not finite.
 
     `last_good` is asked for the step of the last checkpoint.
     """
@@ -178,25 +178,28 @@ def fault_in_steps(
         if bad.size:
             step, good = start + int(bad[0]), last_good()
             where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
-            return (
+            return Diverged(
                 f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
-                "lower hypers.learning_rate or set train.clip_norm"
+                "lower hypers.learning_rate or set train.clip_norm",
+                step,
+                {key: [float(value) for value in values[: bad[0] + 1][-10:]] for key, values in metrics.items()},
             )
     return None
 
 
-def fault_in_validation(value: Mapping[str, float], step: int) -> str | None:
-    """Return what is wrong with a validation, if a figure of it is not finite."""
+def fault_in_validation(value: Mapping[str, float], step: int) -> Diverged | None:
+    """Return what is to be raised if a figure of a validation is not finite."""
     if all(np.isfinite(list(value.values()))):
         return None
-    return f"the validation loss is {value['loss']} at step {step}; lower hypers.learning_rate"
+    text = f"the validation loss is {value['loss']} at step {step}; lower hypers.learning_rate"
+    return Diverged(text, step - 1, {f"validation_{name}": [value[name]] for name in value})
 
 
 def _select(program: Program, state: TrainState, best: Tree, select: str) -> tuple[Tree, dict[str, float]]:
     params = averaged_params(state.opt_state, state.params)
     value = program.validate(params, state.stats, state.hypers)
     if fault := fault_in_validation(value, int(state.step)):
-        raise Diverged(fault)
+        raise fault
     loss = np.float32(value["loss"])  # as it is kept, so that a resumed run compares the same numbers
     if select == "last" or loss < np.float32(best["loss"]):
         return program.best(state, loss), value

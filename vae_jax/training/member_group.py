@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from vae_jax.data.order import steps_per_epoch
+from vae_jax.errors import Diverged
 from vae_jax.training.loop import fault_in_steps, fault_in_validation, impatient, next_stop
 from vae_jax.training.member_data import Member, make_rows, make_validate
 from vae_jax.training.member_keep import Kept
@@ -21,7 +22,7 @@ class Ended(NamedTuple):
     """Why the training of a member is over."""
 
     why: Literal["finished", "patience", "request", "diverged"]
-    message: str = ""  # of one that diverged: what its run alone would say
+    error: Diverged | None = None  # of one that diverged: what its run alone would raise
 
 
 _WHY = {FINISHED: Ended("finished"), PATIENCE: Ended("patience"), REQUEST: Ended("request")}
@@ -183,7 +184,7 @@ def _delivered(plan: Plan, group: Group) -> Group:
     return group._replace(status=np.where(ended, EMPTY, group.status).astype(np.int8))
 
 
-def _diverged(plan: Plan, group: Group, faults: Mapping[int, str]) -> Group:
+def _diverged(plan: Plan, group: Group, faults: Mapping[int, Diverged]) -> Group:
     status = group.status.copy()
     for slot, fault in faults.items():
         status[slot] = EMPTY

@@ -117,7 +117,7 @@ def best_of_members(
 
     def deliver(number: int, tree: Tree | None, ended: Ended) -> None:
         if tree is None:
-            raise Diverged(f"member {number}: {ended.message}")
+            raise Diverged(f"member {number}: {ended.error}")
         found[number] = tree["best"]
 
     callbacks = callbacks._replace(deliver=deliver)

@@ -1,0 +1,63 @@
+"""What the tests of faults share: an undisturbed run, a run that was stopped half-way, small disks."""
+
+import contextlib
+import signal
+import subprocess
+
+import pytest
+
+from tests.faults.process import ended, finish, outcome, start, train, wait_for_step
+
+
+@pytest.fixture
+def held(record_property, request):
+    """Return a function to call whenever a fault has ended as promised."""
+
+    def count(times=1):
+        properties = dict(request.node.user_properties)
+        request.node.user_properties[:] = [pair for pair in request.node.user_properties if pair[0] != "held"]
+        record_property("held", properties.get("held", 0) + times)
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def undisturbed_folder(tmp_path_factory):
+    """The folder of a run that nothing has happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    code, _, err = finish(train(folder))
+    assert (code, err) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_folder):
+    """How it ended."""
+    return outcome(undisturbed_folder)
+
+
+@pytest.fixture(scope="session")
+def half_way(tmp_path_factory):
+    """The folder of a run that was stopped; copy it."""
+    folder = tmp_path_factory.mktemp("half_way") / "run"
+    process = start(train(folder))
+    assert wait_for_step(process, folder, 100)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 75
+    return folder
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Return (options) -> an empty file system of its own in memory; skip where that is not allowed."""
+    with contextlib.ExitStack() as at_end:
+
+        def mount(options):
+            disk = tmp_path / "disk"
+            disk.mkdir()
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode:
+                pytest.skip("needs the right to mount a small file system")
+            at_end.callback(subprocess.run, ["umount", "--lazy", disk], check=True)
+            return disk
+
+        yield mount

@@ -1,0 +1,113 @@
+"""Real processes of our scripts, and the moments at which a fault is injected into them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from tests.conftest import ROOT
+from vae_jax.reporting.log import read_rows
+from vae_jax.training.checkpoint import load_best
+from vae_jax.training.fingerprint import state_sha256
+
+FLAGS = [
+    "--config=configs/digits.py",
+    "--config.model.encoder.hidden=16",
+    "--config.train.steps_per_call=10",
+    "--config.checkpoint.every_seconds=0",
+    "--config.evaluate.num_importance_samples=2",
+]
+STEPS = 240
+UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # between two runs that are equal
+
+
+def train(folder, *flags, epochs=STEPS // 20):
+    """Return the command of a run of 240 steps, which saves after every tenth."""
+    return ["scripts/train.py", f"--workdir={folder}", *FLAGS, f"--config.train.epochs={epochs}", *flags]
+
+
+def environment(**more):
+    """Return the environment of a user: one device."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | more
+
+
+def start(command, env=None, python=sys.executable, **settings):
+    """Start a script with its flags."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    settings = {"cwd": ROOT, "env": environment(**(env or {})), "text": True, **pipes, **settings}
+    return subprocess.Popen([python, *command], **settings)
+
+
+def ended(process):
+    """Wait for the end and return (exit code, standard output, standard error)."""
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def finish(command, **settings):
+    """Start, and wait for the end; see `ended`."""
+    return ended(start(command, **settings))
+
+
+def outcome(folder):
+    """Return all that two equal runs have in common: figures, SHA-256 of the state and of the best, rows."""
+    results = json.loads((folder / "results.json").read_text())
+    figures = {name: value for name, value in results.items() if name not in UNEQUAL}
+    return figures, state_sha256(load_best(folder / "checkpoints")), (folder / "metrics.jsonl").read_bytes()
+
+
+def error_line(err):
+    """Return the one line that a process has said to standard error."""
+    assert err.startswith("error: ") and err.count("\n") == 1, err
+    return err
+
+
+def steps(folder):
+    """Return the steps that are saved, in order."""
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+
+
+def rows(folder):
+    """Return the rows of metrics.jsonl; none while it is not there."""
+    try:
+        return read_rows(folder / "metrics.jsonl")
+    except FileNotFoundError:
+        return []
+
+
+def wait_for(process, happened):
+    """Wait until something has happened; False where the process ends before."""
+    while process.poll() is None:
+        if happened():
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def wait_for_step(process, folder, step):
+    """Wait until this process has passed a step."""
+    begun = time.time()
+
+    def passed():
+        log = folder / "metrics.jsonl"
+        return log.exists() and log.stat().st_mtime > begun and any(row["step"] >= step for row in rows(folder))
+
+    return wait_for(process, passed)
+
+
+def wait_for_save(process, folder):
+    """Wait until a checkpoint is being written."""
+    return wait_for(process, lambda: any((folder / "checkpoints").glob("*.orbax-checkpoint-tmp*")))
+
+
+def wait_for_line(process, text):
+    """Wait until the process says a line that begins so."""
+    return any(line.startswith(text) for line in process.stdout)
+
+
+def copy(folder, path):
+    """Return a copy of a run folder."""
+    shutil.copytree(folder, path)
+    return path

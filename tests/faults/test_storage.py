@@ -1,0 +1,131 @@
+"""Disks that are full, read-only or gone; folders that another process holds."""
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.faults.process import (
+    ended,
+    error_line,
+    finish,
+    outcome,
+    start,
+    train,
+    wait_for_line,
+    wait_for_step,
+)
+
+KEEP = "--config.checkpoint.every_seconds=1000"  # so that metrics are all that is written until the end
+
+
+def fill(disk):
+    """Leave no free byte."""
+    with open(disk / "ballast", "wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while file.write(b"x" * size):
+                    pass
+            except OSError:
+                pass
+
+
+@pytest.mark.fault(
+    "disk full",
+    injected="no byte is left on a disk of 8 MB: while checkpoints, metrics or results are being written",
+    promised="exit code 74, one line with the path; with room again, the same command ends with the same bits",
+    short=3,
+    full=9,
+)
+def test_disk_full(tmp_path, mounted, undisturbed, attempt):
+    disk = mounted("size=8m")
+    folder, what = disk / "run", ("a checkpoint", "metrics.jsonl", "")[attempt % 3]
+    command = train(folder, *[KEEP][: what == "metrics.jsonl"])
+    process = start(command)
+    assert wait_for_line(process, "evaluating") if not what else wait_for_step(process, folder, 20 + 10 * attempt)
+    process.send_signal(signal.SIGSTOP)
+    fill(disk)
+    process.send_signal(signal.SIGCONT)
+    code, _, err = ended(process)
+    assert code == 74, err
+    assert f"writing {what}" in error_line(err) and str(folder) in err
+    (disk / "ballast").unlink()
+    code, _, err = finish(command)
+    assert (code, err) == (0, "")
+    assert outcome(folder) == undisturbed
+
+
+@pytest.mark.fault(
+    "read-only disk",
+    injected="a run folder on a disk that is mounted read-only",
+    promised="exit code 73, one line, before JAX is imported",
+)
+def test_read_only(tmp_path, mounted):
+    (tmp_path / "jax.py").write_text("raise RuntimeError('JAX is imported')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    code, _, err = finish(train(mounted("ro") / "run"), env={"PYTHONPATH": path})
+    assert code == 73
+    assert "cannot be written: Read-only file system" in error_line(err)
+
+
+@pytest.mark.fault(
+    "no permission",
+    injected="a run folder that belongs to another user",
+    promised="exit code 73, one line, before JAX is imported",
+    short=0,
+)
+def test_no_permission(tmp_path):
+    if os.getuid():
+        pytest.skip("needs the right to act as another user")
+    (tmp_path / "jax.py").write_text("raise RuntimeError('JAX is imported')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    for folder in tmp_path, *tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    (tmp_path / "run").mkdir(mode=0o755)
+    code, _, err = finish(train(tmp_path / "run"), env={"PYTHONPATH": path}, user="nobody")
+    assert code == 73, err
+    assert "cannot be written: Permission denied" in error_line(err)
+
+
+@pytest.mark.fault(
+    "run folder gone",
+    injected="the run folder is deleted, or moved away, in training",
+    promised="exit code 74, one line; where it was moved to, the run goes on to the same bits",
+    full=4,
+)
+def test_folder_gone(tmp_path, undisturbed, attempt):
+    folder, away = tmp_path / "run", tmp_path / "away"
+    process = start(train(folder))
+    assert wait_for_step(process, folder, 40 + attempt)
+    folder.rename(away)
+    if attempt % 2:
+        shutil.rmtree(away)
+    code, _, err = ended(process)
+    assert code == 74, err
+    assert str(folder) in error_line(err)
+    if not attempt % 2:
+        code, _, err = finish(train(away))
+        assert (code, err) == (0, "")
+        assert outcome(away) == undisturbed
+
+
+@pytest.mark.fault(
+    "two processes in one folder",
+    injected="the same command while it runs already",
+    promised="the second: exit code 73, one line with the process that holds the folder; the first: undisturbed",
+    full=3,
+)
+def test_second_process(tmp_path, undisturbed, attempt):
+    folder = tmp_path / "run"
+    first = start(train(folder))
+    assert wait_for_step(first, folder, 1)
+    first.send_signal(signal.SIGSTOP)  # lest it ends before the other has looked
+    time.sleep(attempt / 10)
+    code, _, err = finish(train(folder))
+    first.send_signal(signal.SIGCONT)
+    assert code == 73
+    assert f"in use by process {first.pid}" in error_line(err)
+    assert ended(first)[::2] == (0, "")
+    assert outcome(folder) == undisturbed

@@ -1,0 +1,61 @@
+"""What a run says, and leaves in its folder, when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vae_jax.data.order import Order
+from vae_jax.errors import Diverged, StorageError, UserError
+from vae_jax.training.checkpoint import newest_step
+from vae_jax.training.folder import write_json
+from vae_jax.training.hosts import Hosts
+
+
+@contextlib.contextmanager
+def explained(config: Mapping[str, Any], num_train: int, folder: pathlib.Path, hosts: Hosts) -> Iterator[None]:
+    """Leave diverged.json about a step whose loss is not finite, and say what decides on memory if that runs out.
+
+    Args:
+        config: of the run.
+        num_train: examples of the training split.
+        folder: of the run.
+        hosts: its processes.
+
+    Raises:
+        StorageError: the memory has run out; names the batch sizes.
+    """
+    try:
+        yield
+    except Diverged as error:
+        if hosts.first:
+            write_diverged(error, config, num_train, folder)
+        raise
+    except Exception as error:
+        if isinstance(error, UserError) or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            raise
+        sizes = " and ".join(f"{part}.batch_size={config[part]['batch_size']}" for part in ("train", "evaluate"))
+        reason = (str(error) or type(error).__name__).splitlines()[0][:150]
+        raise StorageError(f"out of memory with {sizes} ({reason}); lower them, in another run folder") from error
+
+
+def write_diverged(error: Diverged, config: Mapping[str, Any], num_train: int, folder: pathlib.Path) -> None:
+    """Write diverged.json, if it is known in which step that was: all that is needed to look at the step again."""
+    if error.step is not None:
+        order = Order(config["data"]["seed"], num_train, config["train"]["batch_size"])
+        write_json(folder / "diverged.json", _describe(error, config, order, newest_step(folder / "checkpoints")))
+
+
+def _describe(error: Diverged, config: Mapping[str, Any], order: Order, newest: int | None) -> dict[str, Any]:
+    return {
+        "message": str(error),
+        "step": error.step,
+        "rows": order.rows(error.step, error.step + 1)[0].tolist(),  # of the training split: the batch of the step
+        "seeds": {"seed": config["seed"], "data_seed": config["data"]["seed"]},  # with the step, they fix its noise
+        "hypers": dict(config["hypers"]),
+        # of the steps up to this one, as text: JSON holds no nan
+        "metrics": {name: [repr(value) for value in values] for name, values in error.metrics.items()},
+        "last_good_checkpoint": newest,
+    }
