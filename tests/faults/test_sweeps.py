@@ -42,7 +42,7 @@ def finished(folder):
 
 @pytest.mark.fault(
     "kill -9 of a sweep",
-    injected="SIGKILL at random moments to the driver (3 times) and to its workers (5 times), of a sweep of 20 runs in 4 "
+    injected="SIGKILL at random moments to the driver (3 times) and to its workers (5 times), of 20 runs in 4 "
     "programs; in the short set fewer",
     promised="the same command goes on; every run ends once, and with the bits of an undisturbed sweep",
 )
