@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.training.test_member_life import ASKED, BURST, Life, live, make_members, optimisation, whole
+from tests.training.test_member_life import (
+    ASKED,
+    BURST,
+    Life,
+    assert_same_rows,
+    live,
+    make_members,
+    optimisation,
+    whole,
+)
 from vae_jax.errors import ConfigError, Preempted, StorageError
 from vae_jax.training import members
 from vae_jax.training.fingerprint import state_sha256
@@ -166,3 +175,17 @@ def test_damage_is_survived_by_what_was_saved_in_more_slots(tmp_path):
     assert any("is damaged" in line for line in life.said)
     assert life.begun[begun][1] == 40
     assert outcome(life) == outcome(whole())
+
+
+def test_on_other_devices_the_group_goes_on_in_other_slots(tmp_path):
+    """Four slots on two devices, and then six on three: equal to rounding."""
+    life = Life({ASKED: 40})
+    for call, devices in (1, 2), (1, 3), (0, 3):
+        try:
+            live(make_members(), Keep(tmp_path, 1e9, Stopping(call)), life, devices)
+        except Preempted:
+            assert call
+    assert {step for _, step in life.begun} == {0, 8, 16}
+    assert {n: ended for n, (_, ended) in life.ended.items()} == {n: ended for n, (_, ended) in whole().ended.items()}
+    for number, rows in whole().rows.items():
+        assert_same_rows(life.rows[number], rows)
