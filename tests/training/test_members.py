@@ -11,15 +11,13 @@ from tests.variants import load
 from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, Diverged
-from vae_jax.parts import put_together
 from vae_jax.streams import stream
 from vae_jax.trained import make_model
 from vae_jax.training import member_programs, members
 from vae_jax.training.member_mesh import place_members
 from vae_jax.training.member_programs import Sizes, compile_group
-from vae_jax.training.members import Member, fit_members
+from vae_jax.training.members import Callbacks, Member, best_of_members, fit_members
 from vae_jax.training.optim import make_hypers, make_optimizer
-from vae_jax.types import TrainState
 
 KEY = stream(20140116, "evaluate")  # as in a run
 
@@ -47,11 +45,18 @@ def of_digit(digit, seed, **hypers):
     return Member(seed, train[: 112 + digit], held_out, hypers)  # seven batches each, and so as many steps alone
 
 
-def fit(members, overrides=types.MappingProxyType({}), **options):
+def fit(members, overrides=types.MappingProxyType({}), said=None, **options):
+    """Return what was selected of each member, and the losses of training and validation before each validation."""
     config, _, feeds, model = parts(**overrides)
-    shown = []
-    best = fit_members(model, config, feeds, members, KEY, lambda *row: shown.append(row), **options)
-    return best, shown
+    shown, losses = [], {}
+
+    def write(step, split, rows):
+        losses[split] = [row["loss"] for row in rows.values()]
+        if split == "validation":
+            shown.append((step, *losses.values()))
+
+    callbacks = Callbacks(write=write, say=print if said is None else said.append)
+    return best_of_members(model, config, feeds, members, KEY, callbacks, **options), shown
 
 
 def programs(count, devices):
@@ -67,10 +72,11 @@ def megabytes(compiled):
     return (compiled.bytes_once + compiled.bytes_each * compiled.sizes.slots / compiled.placement.num_rows) / 1e6
 
 
-def assert_same(best, other, members=slice(None)):
+def assert_same(best, other):
     """To rounding, which steps of training make larger."""
-    np.testing.assert_allclose(best.loss, other.loss[members], rtol=1e-3)
-    np.testing.assert_array_equal(best.step, other.step[members])
+    for one, another in zip(best, other, strict=True):
+        assert float(one["loss"]) == pytest.approx(float(another["loss"]), rel=1e-3)
+        assert one["step"] == another["step"]
 
 
 LEARNS_ZEROS = of_digit(0, 0, learning_rate=3e-2)._replace(held_out=of_digit(1, 0).held_out)  # and is asked for ones
@@ -91,47 +97,35 @@ def test_a_member_equals_its_run_alone_and_last_is_not_best(together):
         assert step == step_alone
         assert train[2] == pytest.approx(train_alone[0], rel=1e-3)
         assert value[2] == pytest.approx(value_alone[0], rel=1e-3)
-    assert float(alone.loss[0]) == losses[-1][2][0]
-    assert int(alone.step[0]) == losses[-1][0]
-    assert float(best.loss[2]) < float(alone.loss[0])
-
-
-def test_a_member_with_all_examples_is_an_ordinary_run():
-    settings = {"train__epochs": 1, "train__eval_every_epochs": 1, "schedule__name": "constant"}
-    config, dataset, *_ = parts(seed=3, data__seed=3, **settings)
-    everything = Member(3, np.arange(dataset.sizes["train"]), np.arange(dataset.sizes["validation"]))
-    best, shown = fit([everything], {"seed": 3, "data__seed": 3, **settings})
-    run = put_together(config, dataset)
-    state, step = TrainState(**run.start()["state"]), run.program.steps_per_epoch
-    state, _ = run.program.chunk(state, 0, step)
-    value = run.program.validate(state.params, state.stats, state.hypers)["loss"]
-    assert shown[-1][0] == step
-    assert float(best.loss[0]) == pytest.approx(value, rel=1e-4)
+    assert alone[0]["loss"] == np.float32(losses[-1][2][0])
+    assert alone[0]["step"] == losses[-1][0]
+    assert best[2]["loss"] < alone[0]["loss"]
 
 
 def test_seeds_examples_and_hyperparameters_set_members_apart(together):
     best, _ = together
-    assert len({float(loss) for loss in best.loss}) == len(MEMBERS)
-    for leaf in jax.tree.leaves(best.params):  # members 0 and 1 differ in the seed alone
-        assert (leaf[0] != leaf[1]).any()
+    assert len({float(one["loss"]) for one in best}) == len(MEMBERS)
+    for leaf, other in zip(*(jax.tree.leaves(best[number]["params"]) for number in (0, 1)), strict=True):
+        assert (leaf != other).any()  # members 0 and 1 differ in the seed alone
 
 
 def test_what_is_kept_is_the_best_of_the_validations(together):
     best, shown = together
-    values, steps = np.stack([value for _, _, value in shown]), np.array([step for step, *_ in shown])
-    np.testing.assert_array_equal(best.loss, values.min(axis=0))
-    np.testing.assert_array_equal(best.step, steps[values.argmin(axis=0)])
+    values, steps = np.array([value for _, _, value in shown], np.float32), [step for step, *_ in shown]
+    assert [one["loss"] for one in best] == [*values.min(axis=0)]
+    assert [one["step"] for one in best] == [steps[i] for i in values.argmin(axis=0)]
 
 
 def test_the_parameters_of_a_member_reach_the_loss_it_was_selected_for(together):
     best, _ = together
     _, _, feeds, model = parts()
-    for number, member in enumerate(MEMBERS):
-        params, stats = best.member(number)
+    for one, member in zip(best, MEMBERS, strict=True):
         hypers = {"beta": member.hypers.get("beta", 1.0), "kl_warmup_steps": 0.0}
-        evaluate = feeds["validation"].compiled(functools.partial(evaluated, model, params, stats, hypers))
+        evaluate = feeds["validation"].compiled(
+            functools.partial(evaluated, model, one["params"], one["stats"], hypers)
+        )
         value = float(np.mean(evaluate(member.held_out.astype(np.int32))))
-        assert value == pytest.approx(float(best.loss[number]), rel=1e-4)
+        assert value == pytest.approx(float(one["loss"]), rel=1e-4)
 
 
 def evaluated(model, params, stats, hypers, batch):
@@ -147,20 +141,19 @@ def test_devices_make_no_difference_nor_a_batched_computation(together, monkeypa
 
 def test_a_batch_is_shared_by_the_devices_that_members_leave_over(together):
     best, _ = fit(MEMBERS[2:4], devices=jax.devices())
-    assert_same(best, together[0], slice(2, 4))
+    assert_same(best, together[0][2:4])
 
 
 def test_members_that_do_not_fit_are_trained_in_groups(together):
     said, two = [], jax.devices()[:2]
     memory_mb = 1.2 * megabytes(programs(2, two))
-    best, shown = fit(MEMBERS, devices=two, memory_mb=memory_mb, say=said.append)
+    best, shown = fit(MEMBERS, devices=two, memory_mb=memory_mb, said=said)
     assert_same(best, together[0])
     (line,) = said
     assert line.startswith("5 members do not fit") and line.endswith("trained in 3 groups of 2, one after another")
     assert [len(values) for _, values, _ in shown] == [2] * 4 + [2] * 4 + [1] * 4
-    diverging = [*MEMBERS[:3], of_digit(0, 0, learning_rate=1e30), FEW]
-    with pytest.raises(Diverged, match=r"of member 3 is (nan|inf) at step \d"):
-        fit(diverging, devices=two, memory_mb=memory_mb)
+    with pytest.raises(Diverged, match=r"member 1: (loss|grad_norm) is (nan|inf) at step \d"):
+        fit([MEMBERS[0], of_digit(0, 0, learning_rate=1e30)], devices=two)
 
 
 def test_memory_for_more_members_is_foretold():
@@ -191,9 +184,9 @@ def test_groups_are_as_few_as_memory_allows(num_members, num_devices, free, size
     def compiled(count):
         asked.append(count)
         placement = place_members(count, 16, jax.devices()[:num_devices])
-        return member_programs.Programs(placement, Sizes(placement.slots(count), 5, 16, 20), None, None, None, 10, 10)
+        return member_programs.Programs(placement, Sizes(placement.slots(count), 5, 16, 20), *[None] * 5, 10, 10)
 
-    assert members._fitting(compiled, num_members, free / 1e6, [].append)[1] == sizes[-1]
+    assert members._fitting(compiled, num_members, free / 1e6, [].append) == sizes[-1]
     assert asked == sizes
     with pytest.raises(MemoryError, match=r"a member needs 2e-05 MB, and 1\.9e-05 MB are free"):
         members._fitting(compiled, num_members, 19e-6, [].append)
@@ -207,9 +200,4 @@ def test_members_that_cannot_be_trained_are_refused():
     config, _, feeds, model = parts()
     streamed = {name: feed._replace(arrays={}) for name, feed in feeds.items()}
     with pytest.raises(ConfigError, match="streamed"):
-        fit_members(model, config, streamed, MEMBERS, KEY)
-
-
-def test_stacked_leaves_have_a_member_in_front(together):
-    best, _ = together
-    assert {leaf.shape[0] for leaf in jax.tree.leaves(best)} == {len(MEMBERS)}
+        fit_members(model, config, streamed, MEMBERS, KEY, Callbacks())

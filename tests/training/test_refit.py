@@ -10,7 +10,7 @@ from vae_jax.errors import ConfigError, Preempted
 from vae_jax.parts import put_together
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.loop import Clock, Outlet, fit
-from vae_jax.training.members import Member, fit_members
+from vae_jax.training.members import Callbacks, Member, fit_members
 
 SMALL = {
     "data__name": "digits",
@@ -107,7 +107,7 @@ def test_members_of_one_program_are_refused(prepared):
     config, parts = prepared
     members = [Member(0, np.arange(100), np.arange(10))]
     with pytest.raises(ConfigError, match="refitted halfway"):
-        fit_members(parts.model, config, parts.feeds, members, jax.random.key(0))
+        fit_members(parts.model, config, parts.feeds, members, jax.random.key(0), Callbacks())
 
 
 def test_a_moving_average_of_what_is_replaced_is_refused():

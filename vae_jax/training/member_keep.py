@@ -88,21 +88,21 @@ class Kept:
         Raises:
             StorageError: there are checkpoints and all are damaged, or they cannot be read at present.
         """
-        sizes = sorted(int(path.name.removeprefix("slots-")) for path in self.folder.glob("slots-*"))
-        for slots in sizes:  # the fewer the newer
-            folder = self.folder / f"slots-{slots}"
-            if newest_step(folder) is None and slots != sizes[-1]:  # killed before the first, or all damaged
-                continue
+        problem = None
+        for folder in sorted(self.folder.glob("slots-*"), key=_newest, reverse=True):
+            slots = int(folder.name.removeprefix("slots-"))
             try:
-                found = restore(folder, _abstract(compiled(slots), slots), say)
-            except StorageError:
-                if slots == sizes[-1]:
-                    raise
+                abstract = _abstract(compiled(slots), slots) if _newest(folder) >= 0 else None
+                found = restore(folder, abstract, say)
+            except StorageError as error:  # before the group shrank it was saved in more slots
+                problem = problem or error
                 continue
             if found:
                 step, tree = found
                 number, status = (np.array(tree.pop(name)) for name in ("number", "status"))
                 return Group(step, tree, number, status)
+        if problem:
+            raise problem
         return None
 
     def save(self, group: Group, wait: bool = False) -> None:
@@ -143,6 +143,11 @@ class Kept:
         write_json(self.folder / "finished.json", {"step": step})
         for path in self.folder.glob("slots-*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _newest(folder: pathlib.Path) -> int:
+    step = newest_step(folder)
+    return -1 if step is None else step
 
 
 def _abstract(programs: Programs, slots: int) -> dict[str, Any]:

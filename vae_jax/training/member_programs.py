@@ -39,8 +39,8 @@ class Programs(NamedTuple):
     abstract: Tree  # shapes and shardings of the tree of a group: that of a checkpoint, each leaf [M, ...]
     start: Callable[[jax.Array, Hypers], Tree]  # (keys [M], hypers, each [M]) -> that tree before the first step
     chunk: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    """(state, rows [M,S,B], steps in an epoch [M], active [M], steps) -> (state, metrics, each [M,S]); where members
-    are run one after another those that are not active cost nothing and stay as they are"""
+    """(state, rows [M,S,B], steps in an epoch [M], active [M], steps) -> (state, metrics, each [M,S]); what comes of
+    members that are not active means nothing, and where members are run one after another they take no time"""
     evaluate: Callable[..., dict[str, jax.Array]]
     """(params, stats, hypers, rows [M,V], active [M]) -> metrics of validation, each [M,V]"""
     select: Callable[..., Tree]  # (best, state, loss [M], chosen [M]) -> best, that of `state` for those chosen
@@ -70,29 +70,9 @@ def compile_group(
         placement: the devices.
         sizes: the shapes.
     """
-    train, held_out = feeds["train"], feeds["validation"]
-    data, held_out_data = jax.device_put((train.arrays, held_out.arrays), placement.everywhere)
+    data, held_out_data = jax.device_put([feeds[name].arrays for name in ("train", "validation")], placement.everywhere)
     at_once = batched(placement.mesh.devices.flat[0].platform)
-
-    def begin(key: jax.Array, hypers: Hypers) -> Tree:
-        state = init_state(model, optimizer, key, hypers)
-        return {"state": state._asdict(), "best": best_of(state, jnp.inf)}
-
-    def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
-        stored, steps = arrays
-        return train.batch(stored, row, step // steps, training=True)
-
-    one_chunk = make_chunk(make_step(model, optimizer, precisions[0]), batch_of)
-
-    def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array, active: jax.Array):
-        stored, steps = shared
-        # In one batched computation the others are not waited for: it would take a second copy of all states.
-        end = steps if at_once else jnp.where(active, steps, 0)
-        return one_chunk(state, (stored, per_epoch), rows, jnp.int32(0), end)
-
-    def evaluate(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> dict[str, jax.Array]:
-        metrics = with_products(precisions[1], model.evaluate)
-        return metrics(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)
+    begin, chunk, evaluate = _of_one(model, optimizer, precisions, feeds, evaluation_key, at_once)
 
     def lowered(function: Callable[..., Any], shared: Any, *each: Any, donated: tuple[int, ...] = ()) -> Any:
         mapped = placement.over_members(function, at_once)
@@ -102,8 +82,7 @@ def compile_group(
     state = TrainState(**abstract["state"])
     number, per_epoch, active, rows, row = _inputs(placement, sizes)
     run = lowered(chunk, (data, number), state, rows, per_epoch, active, donated=(1,))
-    judge = evaluate if at_once else _if_active(evaluate)
-    judge = lowered(judge, held_out_data, state.params, state.stats, state.hypers, row, active)
+    judge = lowered(evaluate, held_out_data, state.params, state.stats, state.hypers, row, active)
     with concurrent.futures.ThreadPoolExecutor() as threads:
         run, judge = threads.map(lambda program: program.compile(), (run, judge))
     needed = _needed(run, judge, (data, held_out_data), at_once, sizes.slots // placement.num_rows)
@@ -136,8 +115,42 @@ def free_bytes(placement: MemberMesh) -> float:
     return _SHARE * 1024 * int(available.split()[1]) / len(devices)
 
 
+def _of_one(
+    model: Model,
+    optimizer: Optimizer,
+    precisions: tuple[str, str],
+    feeds: Mapping[str, Feed],
+    evaluation_key: jax.Array,
+    at_once: bool,
+) -> tuple[Callable[..., Any], ...]:
+    """Return what is done to one member: how it begins, a chunk of steps, and validation."""
+    train, held_out = feeds["train"], feeds["validation"]
+
+    def begin(key: jax.Array, hypers: Hypers) -> Tree:
+        state = init_state(model, optimizer, key, hypers)
+        return {"state": state._asdict(), "best": best_of(state, jnp.inf)}
+
+    def batch_of(arrays: Any, row: jax.Array, step: jax.Array):
+        stored, steps = arrays
+        return train.batch(stored, row, step // steps, training=True)
+
+    one_chunk = make_chunk(make_step(model, optimizer, precisions[0]), batch_of)
+
+    def chunk(shared: Any, state: TrainState, rows: jax.Array, per_epoch: jax.Array, active: jax.Array):
+        stored, steps = shared
+        # At once, those who have ended go on, for none to see: to stop them would take a second copy of all states.
+        end = steps if at_once else jnp.where(active, steps, 0)
+        return one_chunk(state, (stored, per_epoch), rows, jnp.int32(0), end)
+
+    def evaluate(stored: Any, params: Tree, stats: Tree, hypers: Hypers, row: jax.Array) -> dict[str, jax.Array]:
+        metrics = with_products(precisions[1], model.evaluate)
+        return metrics(params, stats, held_out.batch(stored, row, 0), evaluation_key, hypers)
+
+    return begin, chunk, _if_active(evaluate)
+
+
 def _if_active(function: Callable[..., Tree]) -> Callable[..., Tree]:
-    """Return the function of one member with a last argument more; where that is false it returns zeros at once."""
+    """Return the function of one member with an argument more, the last; where it is false, zeros are returned."""
 
     def run(*args: Any) -> Tree:
         *args, active = args
