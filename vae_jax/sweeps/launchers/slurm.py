@@ -29,6 +29,9 @@ ASK_SECONDS = 10.0  # from one question to SLURM to the next
 LOST_SECONDS = 60.0  # storage on a network may take so long to show the exit code that another machine has written
 LARGEST = 1000  # array that SLURM takes by default
 _PREFIX = "vae_jax-"
+_OVER = {  # states in which squeue shows jobs for some minutes after their end
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
+}
 
 
 class _Shown(NamedTuple):
@@ -40,8 +43,8 @@ class Slurm:
     """Run tasks on a cluster. The methods are those of `launchers.local.Local`, and these the differences:
 
     A task that ends with 75 (it was asked to stop, and can be resumed) is queued again; so is one that is preempted or
-    comes to its time limit, which SIGTERM announces. One that is gone without a word, for its node died or somebody has
-    cancelled it, ends with -9. Those of an earlier driver are known: `running` has them.
+    comes to its time limit, which SIGTERM announces. One that has been cancelled ends with -15, and one that is gone
+    without a word, for its node died, with -9. Those of an earlier driver are known: `running` has them.
 
     Args:
         sweep: its folder; logs of tasks are to be in it. What is kept here is in its folder slurm/.
@@ -135,24 +138,26 @@ class Slurm:
             self._ask()
 
     def _ours(self) -> list[_Shown]:
-        return [self._queue[one.key] for one in self._elements.values() if one.key in self._queue]
+        shown = (self._queue[one.key] for one in self._elements.values() if one.key in self._queue)
+        return [one for one in shown if one.state not in _OVER]
 
     def _code(self, element: slurm_array.Element) -> int | None:
         """Return the exit code of a task, None while it is queued, runs or may still leave one."""
-        if (
-            self._queue is None or element.key in self._queue
-        ):  # first of all: a task that is queued again has a code too
+        state = self._queue[element.key].state if self._queue and element.key in self._queue else "GONE"
+        if self._queue is None or state not in {*_OVER, "GONE"}:  # first of all: what is queued again has a code too
             self._gone_since.pop(element.key, None)
             return None
         code = element.code()
         if code is None and self._stopped:
             return Preempted.exit_code
+        if state == "CANCELLED" and code in (None, Preempted.exit_code) and not self._stopped:
+            return -signal.SIGTERM
         gone_for = time.monotonic() - self._gone_since.setdefault(element.key, time.monotonic())
         return -signal.SIGKILL if code is None and gone_for >= LOST_SECONDS else code
 
     def _ask(self) -> None:
         """Ask SLURM for its queue."""
-        answer, problem = _call("squeue", "--me", "--array", "--noheader", "--format=%j|%K|%F_%K|%T")
+        answer, problem = _call("squeue", "--me", "--array", "--noheader", "--states=all", "--format=%j|%K|%F_%K|%T")
         if problem and self._queue is not None:
             say(f"SLURM does not answer ({problem}); waiting until it does")
         rows = [line.split("|") for line in answer.splitlines() if line.startswith(_PREFIX)]
