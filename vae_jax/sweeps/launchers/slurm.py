@@ -4,9 +4,9 @@ SLURM knows each array by a name that no other has, and what is in it is in a fo
 is killed, in the middle of a submission too, the next one finds all that is queued, runs or has ended. Exit codes come
 from files, for not every cluster keeps accounts.
 
-Submitit is not used. It pickles each task into its folder and unpickles that at every start; it moves the pickles into
-place after `sbatch`, so that a driver killed in between leaves jobs which fail and which nobody knows; and it queues a
-task again at its own signal only, not when the task ends with 75.
+Submitit 1.5.4 is not used. Each of its jobs unpickles a file of the folder whenever it starts; these files are moved into
+place after `sbatch`, so that a driver killed in between leaves jobs that nobody knows and that fail; and a job is queued
+again at a signal of its own only, not when it ends with 75.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Slurm:
     """Run tasks on a cluster. The methods are those of `launchers.local.Local`, and these the differences:
 
     A task that ends with 75 (it was asked to stop, and can be resumed) is queued again; so is one that is preempted or
-    comes to its time limit, which SIGTERM announces. One that has been cancelled ends with -15, and one that is gone
-    without a word, for its node died, with -9. Those of an earlier driver are known: `running` has them.
+    comes to its time limit, which SIGTERM announces. One that is cancelled while it runs ends with -15, and one that is
+    gone without a word, for its node died, with -9. Those of an earlier driver are known: `running` has them.
 
     Args:
         sweep: its folder; logs of tasks are to be in it. What is kept here is in its folder slurm/.
