@@ -4,9 +4,9 @@ SLURM knows each array by a name that no other has, and what is in it is in a fo
 is killed, in the middle of a submission too, the next one finds all that is queued, runs or has ended. Exit codes come
 from files, for not every cluster keeps accounts.
 
-Submitit 1.5.4 is not used. Each of its jobs unpickles a file of the folder whenever it starts; these files are moved into
-place after `sbatch`, so that a driver killed in between leaves jobs that nobody knows and that fail; and a job is queued
-again at a signal of its own only, not when it ends with 75.
+Submitit 1.5.4 is not used. Each of its jobs unpickles a file of the folder whenever it starts; these files are moved
+into place after `sbatch`, so that a driver killed in between leaves jobs that nobody knows and that fail; and a job is
+queued again at a signal of its own only, not when it ends with 75.
 """
 
 from __future__ import annotations
