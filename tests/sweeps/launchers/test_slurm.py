@@ -74,7 +74,7 @@ def test_codes_come_back_and_75_is_queued_again(task, tmp_path, monkeypatch):
     ]
     with Slurm(tmp_path, {"requeues": "1", "parallel": "3", "time": "5"}) as launcher:
         assert launcher.room(tasks[0])
-        launcher.submit(tasks)
+        assert launcher.submit(tasks) == [one.name for one in tasks]
         assert launcher.running() == {one.name for one in tasks}
         codes = collect(launcher)
         assert launcher.ended() == {}
@@ -88,7 +88,7 @@ def test_codes_come_back_and_75_is_queued_again(task, tmp_path, monkeypatch):
 @pytest.mark.parametrize("ntasks", ["1", "2"])
 def test_what_is_warned_is_queued_again_and_what_is_cancelled_is_not(task, tmp_path, ntasks):
     cancelled, warned = task("cancelled", UNTIL_ASKED), task("warned", "[ $SLURM_RESTART_COUNT ] || " + UNTIL_ASKED)
-    with Slurm(tmp_path, {"ntasks": ntasks}) as launcher:
+    with Slurm(tmp_path, {"ntasks": ntasks, "overcommit": ""}) as launcher:
         launcher.submit([cancelled, warned])
         for one, command in (warned, WARN), (cancelled, ("scancel",)):
             wait_until(lambda one=one: one.log.exists() and one.log.read_text().count("ready") == int(ntasks))
@@ -156,13 +156,13 @@ def test_nothing_is_told_while_slurm_does_not_answer(task, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"partition": "no-such"}, "SLURM refuses --slurm.*: .*invalid partition"),
-        ({"no_such_option": "1"}, "SLURM refuses --slurm.*: .*help"),
+        ({"partition": "no-such"}, "SLURM refuses what --slurm says: .*invalid partition"),
+        ({"no_such_option": "1"}, "SLURM refuses what --slurm says: .*help"),
         ({"mem": "100T"}, "SLURM refuses"),
-        ({"output": "/tmp/x"}, r"--slurm\.output is not allowed: expected parallel, requeues"),
-        ({"Time; rm": "1"}, r"--slurm\.Time; rm is not allowed"),
-        ({"requeues": "-1"}, r"--slurm\.requeues=-1 is not allowed: expected a whole number"),
-        ({"notice": "0"}, r"--slurm\.notice=0 is not allowed"),
+        ({"output": "/tmp/x"}, r"--slurm output is not allowed: expected parallel, requeues"),
+        ({"Time; rm": "1"}, r"--slurm Time; rm is not allowed"),
+        ({"requeues": "-1"}, r"--slurm requeues=-1 is not allowed: expected a whole number"),
+        ({"notice": "0"}, r"--slurm notice=0 is not allowed"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_queued(tmp_path, settings, said):

@@ -61,7 +61,7 @@ class Slurm:
         self._settings = slurm_array.read_settings(settings)
         refused = self._sbatch("--test-only", "--wrap=true")
         if refused:
-            raise ConfigError(f"SLURM refuses --slurm.*: {refused}")
+            raise ConfigError(f"SLURM refuses what --slurm says: {refused}")
         self._elements = slurm_array.read_all(self._sweep)
         self._queue: dict[str, _Shown] | None = None  # of SLURM; None: it does not answer
         self._asked_at = float("-inf")
@@ -79,8 +79,8 @@ class Slurm:
         del task
         return True
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks as one array; each may come again after its end has been told.
+    def submit(self, tasks: Sequence[Task]) -> list[str]:
+        """Queue all the tasks, as one array, and return their names.
 
         Raises:
             ConfigError: SLURM refuses them.
@@ -102,6 +102,7 @@ class Slurm:
                 shutil.rmtree(folder)
                 raise ConfigError(f"SLURM refuses {', '.join(new)}: {refused}")
             self._elements |= new
+        return [task.name for task in tasks]
 
     def running(self) -> set[str]:
         """Return the names of the tasks that have been submitted, by earlier drivers too, and whose end is not told."""
@@ -113,8 +114,9 @@ class Slurm:
             self._ask()
         codes = {name: self._code(element) for name, element in self._elements.items()}
         codes = {name: code for name, code in codes.items() if code is not None}
-        for name in codes:
-            self._elements[name].keep_words()
+        for name, code in codes.items():
+            if code < 0:
+                self._elements[name].keep_words()
             self._gone_since.pop(name, None)
         self._elements = slurm_array.forget(self._sweep, self._elements, codes)
         return codes

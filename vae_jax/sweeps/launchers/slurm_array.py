@@ -93,7 +93,7 @@ class Element(NamedTuple):
 
 
 def read_settings(given: Mapping[str, str]) -> Settings:
-    """Return the settings of --slurm.<name>=<value>.
+    """Return the settings of --slurm name=value; an option without a value, such as exclusive, has an empty one.
 
     Raises:
         ConfigError: a value is not allowed, or an option is not to be chosen.
@@ -103,14 +103,14 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         option = name.replace("_", "-")
         if option in numbers:
             if not value.isdecimal() or (option == "notice" and int(value) < 1):
-                raise ConfigError(f"--slurm.{name}={value} is not allowed: expected a whole number, such as 20")
+                raise ConfigError(f"--slurm {name}={value} is not allowed: expected a whole number, such as 20")
             numbers[option] = int(value)
         elif option in _SET_HERE or not re.fullmatch("[a-z][a-z-]*", option):
             raise ConfigError(
-                f"--slurm.{name} is not allowed: expected parallel, requeues, notice or an option of sbatch"
+                f"--slurm {name} is not allowed: expected parallel, requeues, notice or an option of sbatch"
             )
         else:
-            options.append(f"--{option}={value}")
+            options.append(f"--{option}={value}" if value else f"--{option}")
     return Settings(tuple(options), **numbers)
 
 
