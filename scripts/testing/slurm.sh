@@ -71,7 +71,10 @@ stop() {
 }
 
 case "$1" in
-  install) apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends slurm-wlm munge ;;
+  install)
+    command -v slurmd slurmctld munged > /dev/null && exit
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends slurm-wlm munge
+    ;;
   start) start "$(realpath -m "$2")" ;;
   stop) stop "$(realpath "$2")" ;;
 esac

@@ -73,8 +73,9 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
         launcher.submit([task("first", sleep, 700.0)])  # which is still to take 600
         assert launcher.room(task("small", sleep, 400.0))
         assert not launcher.room(task("large", sleep, 401.0))
-        launcher.submit([task("second", sleep), task("third", sleep)])
-        assert not launcher.room(task("fourth", sleep))
+        offered = [task("second", sleep), task("large", sleep, 401.0), task("third", sleep), task("fourth", sleep)]
+        assert launcher.submit(offered) == ["second", "third"]
+        assert launcher.running() == {"first", "second", "third"}
         launcher.stop()
         assert launcher.room(task("large", sleep, 2000.0))
 

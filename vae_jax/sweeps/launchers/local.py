@@ -40,7 +40,7 @@ class Local:
         pass
 
     def room(self, task: Task) -> bool:
-        """Return whether this task could be started now. Each is to be submitted before the next one is asked about.
+        """Return whether `submit` would take this task now.
 
         It must fit into memory beside what those that run were planned to take; one alone is always tried.
         """
@@ -48,29 +48,20 @@ class Local:
         promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
         return not alive or (len(alive) < self._slots and task.memory_mb + promised <= _available_mb())
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Start tasks; each may come again after its end has been told.
+    def submit(self, tasks: Sequence[Task]) -> list[str]:
+        """Start those tasks for which there is room, and return their names; the others are to be offered again.
+
+        A task may come again after its end has been told.
 
         Raises:
             OutputError: a log cannot be written, or a process cannot be started.
         """
+        names = []
         for task in tasks:
-            taken = {one.slot for one in self._alive()}
-            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-            try:
-                with open(task.log, "ab") as log:
-                    process = subprocess.Popen(
-                        task.command,
-                        env={**os.environ, **share(self._gpus, self._slots, slot)},
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,  # neither Ctrl-C nor the end of the driver's terminal reaches it
-                    )
-            except OSError as error:
-                problem = f"{error.filename or task.command[0]}: {error.strerror}"
-                raise OutputError(f"{task.name} cannot be started: {problem}") from error
-            self._started[task.name] = _Started(task, process, slot)
+            if self.room(task):
+                self._start(task)
+                names.append(task.name)
+        return names
 
     def running(self) -> set[str]:
         """Return the names of the tasks that have been submitted and whose end has not been told."""
@@ -91,6 +82,24 @@ class Local:
         for one in self._started.values():
             one.process.wait()
 
+    def _start(self, task: Task) -> None:
+        taken = {one.slot for one in self._alive()}
+        slot = next(slot for slot in range(self._slots) if slot not in taken)
+        try:
+            with open(task.log, "ab") as log:
+                process = subprocess.Popen(
+                    task.command,
+                    env={**os.environ, **share(self._gpus, self._slots, slot)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # neither Ctrl-C nor the end of the driver's terminal reaches it
+                )
+        except OSError as error:
+            problem = f"{error.filename or task.command[0]}: {error.strerror}"
+            raise OutputError(f"{task.name} cannot be started: {problem}") from error
+        self._started[task.name] = _Started(task, process, slot)
+
     def _alive(self) -> list[_Started]:
         return [one for one in self._started.values() if one.process.poll() is None]
 
@@ -110,7 +119,7 @@ def share(gpus: Sequence[str], slots: int, slot: int) -> dict[str, str]:
         return {}
     if slots <= len(gpus):
         each = len(gpus) // slots
-        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot % slots * each :][:each])}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[slot * each :][:each])}
     together = -(-slots // len(gpus))
     return {
         "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)],

@@ -4,9 +4,9 @@ SLURM knows each array by a name that no other has, and what is in it is in a fo
 is killed, in the middle of a submission too, the next one finds all that is queued, runs or has ended. Exit codes come
 from files, for not every cluster keeps accounts.
 
-Submitit is not used. It pickles each task into its folder and unpickles that at every start; it moves the pickles into
-place after `sbatch`, so that a driver killed in between leaves jobs which fail and which nobody knows; and it queues a
-task again at its own signal only, not when the task ends with 75.
+Submitit 1.5.4 is not used. Each of its jobs unpickles a file of the folder whenever it starts; these files are moved
+into place after `sbatch`, so that a driver killed in between leaves jobs that nobody knows and that fail; and a job is
+queued again at a signal of its own only, not when it ends with 75.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ ASK_SECONDS = 10.0  # from one question to SLURM to the next
 LOST_SECONDS = 60.0  # storage on a network may take so long to show the exit code that another machine has written
 LARGEST = 1000  # array that SLURM takes by default
 _PREFIX = "vae_jax-"
+_OVER = {  # states in which squeue shows jobs for some minutes after their end
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT")
+}
 
 
 class _Shown(NamedTuple):
@@ -40,8 +43,8 @@ class Slurm:
     """Run tasks on a cluster. The methods are those of `launchers.local.Local`, and these the differences:
 
     A task that ends with 75 (it was asked to stop, and can be resumed) is queued again; so is one that is preempted or
-    comes to its time limit, which SIGTERM announces. One that is gone without a word, for its node died or somebody has
-    cancelled it, ends with -9. Those of an earlier driver are known: `running` has them.
+    comes to its time limit, which SIGTERM announces. One that is cancelled while it runs ends with -15, and one that is
+    gone without a word, for its node died, with -9. Those of an earlier driver are known: `running` has them.
 
     Args:
         sweep: its folder; logs of tasks are to be in it. What is kept here is in its folder slurm/.
@@ -58,7 +61,7 @@ class Slurm:
         self._settings = slurm_array.read_settings(settings)
         refused = self._sbatch("--test-only", "--wrap=true")
         if refused:
-            raise ConfigError(f"SLURM refuses --slurm.*: {refused}")
+            raise ConfigError(f"SLURM refuses what --slurm says: {refused}")
         self._elements = slurm_array.read_all(self._sweep)
         self._queue: dict[str, _Shown] | None = None  # of SLURM; None: it does not answer
         self._asked_at = float("-inf")
@@ -76,8 +79,8 @@ class Slurm:
         del task
         return True
 
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Queue tasks as one array; each may come again after its end has been told.
+    def submit(self, tasks: Sequence[Task]) -> list[str]:
+        """Queue all the tasks, as one array, and return their names.
 
         Raises:
             ConfigError: SLURM refuses them.
@@ -99,6 +102,7 @@ class Slurm:
                 shutil.rmtree(folder)
                 raise ConfigError(f"SLURM refuses {', '.join(new)}: {refused}")
             self._elements |= new
+        return [task.name for task in tasks]
 
     def running(self) -> set[str]:
         """Return the names of the tasks that have been submitted, by earlier drivers too, and whose end is not told."""
@@ -110,8 +114,9 @@ class Slurm:
             self._ask()
         codes = {name: self._code(element) for name, element in self._elements.items()}
         codes = {name: code for name, code in codes.items() if code is not None}
-        for name in codes:
-            self._elements[name].keep_words()
+        for name, code in codes.items():
+            if code < 0:
+                self._elements[name].keep_words()
             self._gone_since.pop(name, None)
         self._elements = slurm_array.forget(self._sweep, self._elements, codes)
         return codes
@@ -135,24 +140,26 @@ class Slurm:
             self._ask()
 
     def _ours(self) -> list[_Shown]:
-        return [self._queue[one.key] for one in self._elements.values() if one.key in self._queue]
+        shown = (self._queue[one.key] for one in self._elements.values() if one.key in self._queue)
+        return [one for one in shown if one.state not in _OVER]
 
     def _code(self, element: slurm_array.Element) -> int | None:
         """Return the exit code of a task, None while it is queued, runs or may still leave one."""
-        if (
-            self._queue is None or element.key in self._queue
-        ):  # first of all: a task that is queued again has a code too
+        state = self._queue[element.key].state if self._queue and element.key in self._queue else "GONE"
+        if self._queue is None or state not in {*_OVER, "GONE"}:  # first of all: what is queued again has a code too
             self._gone_since.pop(element.key, None)
             return None
         code = element.code()
         if code is None and self._stopped:
             return Preempted.exit_code
+        if state == "CANCELLED" and code in (None, Preempted.exit_code) and not self._stopped:
+            return -signal.SIGTERM
         gone_for = time.monotonic() - self._gone_since.setdefault(element.key, time.monotonic())
         return -signal.SIGKILL if code is None and gone_for >= LOST_SECONDS else code
 
     def _ask(self) -> None:
         """Ask SLURM for its queue."""
-        answer, problem = _call("squeue", "--me", "--array", "--noheader", "--format=%j|%K|%F_%K|%T")
+        answer, problem = _call("squeue", "--me", "--array", "--noheader", "--states=all", "--format=%j|%K|%F_%K|%T")
         if problem and self._queue is not None:
             say(f"SLURM does not answer ({problem}); waiting until it does")
         rows = [line.split("|") for line in answer.splitlines() if line.startswith(_PREFIX)]

@@ -26,12 +26,13 @@ _SET_HERE = {
 # by SLURM. A process that dies of the signal was only just starting.
 _SCRIPT = """\
 #!/bin/bash
+job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID  # $SLURM_JOB_ID is the whole array, in its last task
 case $SLURM_ARRAY_TASK_ID in
 {cases}
 esac
 if [ "${{SLURM_NTASKS:-1}}" -gt 1 ] || [ "${{SLURM_JOB_NUM_NODES:-1}}" -gt 1 ]; then
   set -- srun ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} "$@"
-  ask() {{ asked=yes; again=yes; scancel --signal=TERM "$SLURM_JOB_ID"; }}
+  ask() {{ asked=yes; again=yes; scancel --signal=TERM "$job"; }}
 else
   ask() {{ asked=yes; again=yes; kill -TERM "$child"; }}
 fi
@@ -45,8 +46,10 @@ while [ $again ]; do
   code=$?
 done
 [ $asked ] && [ $code = 143 ] && code=75
-if [ $code = 75 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {requeues} ] && [ ! -e {folder}/stop ]; then
-  scontrol requeue "$SLURM_JOB_ID" && exit 75
+# SLURM would queue a job again that somebody has just cancelled.
+if [ $code = 75 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {requeues} ] && [ ! -e {folder}/stop ] &&
+  [ "$(squeue --noheader --format=%T --job="$job")" = RUNNING ]; then
+  scontrol requeue "$job" && exit 75
 fi
 [ $code -gt 128 ] && code=$((128 - code))
 cd {folder} && echo $code > "$SLURM_ARRAY_TASK_ID.part" && mv "$SLURM_ARRAY_TASK_ID.part" "$SLURM_ARRAY_TASK_ID.exit"
@@ -90,7 +93,7 @@ class Element(NamedTuple):
 
 
 def read_settings(given: Mapping[str, str]) -> Settings:
-    """Return the settings of --slurm.<name>=<value>.
+    """Return the settings of --slurm name=value; an option without a value, such as exclusive, has an empty one.
 
     Raises:
         ConfigError: a value is not allowed, or an option is not to be chosen.
@@ -100,14 +103,14 @@ def read_settings(given: Mapping[str, str]) -> Settings:
         option = name.replace("_", "-")
         if option in numbers:
             if not value.isdecimal() or (option == "notice" and int(value) < 1):
-                raise ConfigError(f"--slurm.{name}={value} is not allowed: expected a whole number, such as 20")
+                raise ConfigError(f"--slurm {name}={value} is not allowed: expected a whole number, such as 20")
             numbers[option] = int(value)
         elif option in _SET_HERE or not re.fullmatch("[a-z][a-z-]*", option):
             raise ConfigError(
-                f"--slurm.{name} is not allowed: expected parallel, requeues, notice or an option of sbatch"
+                f"--slurm {name} is not allowed: expected parallel, requeues, notice or an option of sbatch"
             )
         else:
-            options.append(f"--{option}={value}")
+            options.append(f"--{option}={value}" if value else f"--{option}")
     return Settings(tuple(options), **numbers)
 
 
