@@ -1,0 +1,272 @@
+"""Runs on the Hub: what is pushed, that it comes back to the bit, and that nothing else comes in."""
+
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests import hub_server
+from tests.variants import load as load_config
+from vae_jax import hub
+from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
+from vae_jax.published import published_config, published_manifest
+from vae_jax.results import evaluate_split
+from vae_jax.trained import load
+
+pytest.importorskip("huggingface_hub", reason="needs the extra [hub]")
+
+SMALL = {
+    "model__encoder__hidden": (16,),
+    "train__epochs": 2,
+    "train__eval_every_epochs": 1,
+    "evaluate__num_importance_samples": 5,
+    "checkpoint__every_seconds": 0.0,
+}
+REPO = "somebody/digits"
+
+
+@pytest.fixture(scope="module")
+def folder(saved_run):
+    return saved_run("digits.py:variant=vae", **SMALL)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with hub_server.serving() as (server, address):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+        yield server
+
+
+@pytest.fixture
+def pushed(server, folder):
+    """The files of the repository after a push, to be changed at will."""
+    hub.push_run(folder, REPO)
+    return server.repos[REPO]
+
+
+def array_file(files):
+    """Return the name of the largest file of a checkpoint: the arrays."""
+    return max((name for name in files if name.startswith("checkpoints/")), key=lambda name: len(files[name]))
+
+
+@pytest.mark.usefixtures("pushed")
+def test_a_pulled_run_is_the_pushed_one_to_the_bit(folder, tmp_path):
+    commit = hub.pull_run(REPO, tmp_path / "pulled")
+    assert len(commit) == 40
+    ours, theirs = (load(path) for path in (folder, tmp_path / "pulled"))
+    for a, b in zip(
+        jax.tree.leaves((ours.params, ours.stats)), jax.tree.leaves((theirs.params, theirs.stats)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    for name in "config.json", "results.json", "metrics.jsonl", "pictures/samples.png":
+        assert (tmp_path / "pulled" / name).read_bytes() == (folder / name).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["pulled"]
+
+
+def test_what_is_pushed_tells_nothing_of_the_machine(pushed, folder):
+    kinds = {name.split("/")[0] for name in pushed}
+    records = {"config.json", "manifest.json", "results.json", "metrics.jsonl", "README.md"}
+    assert kinds == records | {"pictures", "checkpoints", ".gitattributes"}
+    steps = {name.split("/")[1] for name in pushed if name.startswith("checkpoints/")}
+    assert steps == {str(json.loads((folder / "results.json").read_text())["steps"])}
+    everything = b"\n".join(content for name, content in pushed.items() if not name.endswith(".png"))
+    for secret in (
+        str(folder),
+        str(pathlib.Path.home()) + "/",
+        sys.executable,
+        hub_server.TOKEN,
+        f'"{socket.gethostname()}"',
+    ):
+        assert secret.encode() not in everything
+
+
+def test_the_card_says_what_it_is(server, folder):
+    hub.push_run(folder, REPO, licence="mit")
+    card = server.repos[REPO]["README.md"].decode()
+    for words in ('license: "mit"', "A `vae` of vae_jax", "neg_elbo_nats", "](pictures/samples.png)", f"pull {REPO}"):
+        assert words in card
+
+
+def test_a_second_push_replaces_the_first_in_one_commit(server, folder):
+    hub.push_run(folder, REPO)
+    server.repos[REPO]["checkpoints/7/old"] = b"of another run"
+    server.repos[REPO]["results.json"] = b"{}"
+    hub.push_run(folder, REPO)
+    assert server.commits == 2
+    assert "checkpoints/7/old" not in server.repos[REPO]
+    assert server.repos[REPO]["results.json"] == (folder / "results.json").read_bytes()
+
+
+def test_a_damaged_checkpoint_is_not_published(server, folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    steps = sorted((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    arrays = max(steps[-1].rglob("d/*"), key=lambda path: path.stat().st_size)
+    arrays.write_bytes(arrays.read_bytes()[:-100])
+    hub.push_run(copy, REPO)
+    found = {name.split("/")[1] for name in server.repos[REPO] if name.startswith("checkpoints/")}
+    assert found == {steps[-2].name}
+
+
+def flipped(content, at):
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def test_a_flipped_byte_never_gives_another_parameter(pushed, folder, tmp_path):
+    name, refused = array_file(pushed), 0
+    sound, ours = pushed[name], load(folder)
+    for number in range(16):
+        pushed[name] = flipped(sound, number * len(sound) // 16 + 8)
+        try:
+            hub.pull_run(REPO, tmp_path / str(number))
+        except DataError:
+            refused += 1
+        else:  # it was of the optimizer's state
+            theirs = load(tmp_path / str(number))
+            assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours.params, theirs.params))
+    assert refused >= 3
+    assert len(list(tmp_path.iterdir())) == 16 - refused
+
+
+FOREIGN = [
+    *("../evil.txt", "/etc/evil", "checkpoints/../../evil", "pictures/../../evil.png", "pictures/a/b.png", "evil.py"),
+    *(
+        "checkpoints/40/state/d/evil.pkl",
+        "checkpoints/40/state/evil.npy",
+        "pictures/evil.svg",
+        "config.json/x",
+        ".lock",
+    ),
+    *("checkpoints/40/state/d/\u0661", "config.json\n", "STOP"),
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_that_no_run_has_is_refused_before_anything_comes(name, pushed, tmp_path):
+    pushed[name] = b"import os"
+    with pytest.raises(DataError, match="no file of a run; nothing of it was kept"):
+        hub.pull_run(REPO, tmp_path / "inner" / "pulled")
+    assert [path.name for path in tmp_path.rglob("*")] == ["inner"]
+
+
+def damages(files):
+    """Yield a name for each damage and the files with it."""
+    arrays, config = array_file(files), json.loads(files["config.json"])
+    yield "half the arrays", {arrays: files[arrays][: len(files[arrays]) // 2]}
+    yield "a link", {arrays: b"/etc/passwd"}  # as git keeps one
+    yield "another config", {"config.json": json.dumps(config | {"seed": 1}).encode()}
+    yield "a config of code", {"config.json": b"__import__('os').abort()"}
+    yield "a pickle for results", {"results.json": b"cos\nabort\n(tR."}
+    yield (
+        "an odd manifest",
+        {"manifest.json": json.dumps({"data": {"shape": 3, "num_classes": 0, "sha256": 0}}).encode()},
+    )
+    yield "torn metrics", {"metrics.jsonl": b"[1\n" + files["metrics.jsonl"]}
+
+
+def test_damage_is_found_and_nothing_is_kept(pushed, tmp_path):
+    sound = dict(pushed)
+    for name, change in damages(sound):
+        pushed.update(sound | change)
+        with pytest.raises(DataError, match=REPO):
+            hub.pull_run(REPO, tmp_path / "pulled")
+        assert not list(tmp_path.iterdir()), name
+
+
+def test_a_transfer_that_breaks_off_leaves_nothing(server, pushed, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # between the library's attempts
+    server.truncated.add(array_file(pushed))
+    with pytest.raises(StorageError, match="the Hub cannot be reached, or failed"):
+        hub.pull_run(REPO, tmp_path / "pulled")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("server")
+def test_mistakes_have_a_line_each(folder, tmp_path, monkeypatch):
+    for repo in "digits", "a/b/c", "../b", "a/..", "http://a/b", "":
+        with pytest.raises(ConfigError, match="expected user/name"):
+            hub.pull_run(repo, tmp_path / "new")
+    with pytest.raises(DataError, match="there is no repository nobody/nothing that you may read"):
+        hub.pull_run("nobody/nothing", tmp_path / "new")
+    hub.push_run(folder, REPO)
+    with pytest.raises(DataError, match=f"{REPO} has no revision 'v2'"):
+        hub.pull_run(REPO, tmp_path / "new", "v2")
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        hub.pull_run(REPO, folder)
+    with pytest.raises(ConfigError, match=r"no results\.json"):
+        hub.push_run(tmp_path, REPO)
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(DataError, match="that you may write: check the name, and your login"):
+        hub.push_run(folder, REPO)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    with pytest.raises(ConfigError, match="nobody is logged in"):
+        hub.push_run(folder, REPO)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"pip install 'vae_jax\[hub\]'"):
+        hub.push_run(folder, REPO)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_network_it_is_said(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+    for act in lambda: hub.pull_run(REPO, tmp_path / "new"), lambda: hub.push_run(folder, REPO):
+        with pytest.raises(StorageError, match="the Hub cannot be reached"):
+            act()
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_of_the_machine_are_left_out_or_refused():
+    manifest = {
+        "command": ["/usr/bin/python", "/home/me/scripts/train.py", "--config", "/home/me/configs/a.py:variant=b"],
+        "host": "secret",
+        "environment": {"XLA_FLAGS": "--xla_dump_to=/home/me", "JAX_ENABLE_X64": "1", "SLURM_JOB_USER": "me"},
+        "restarts": [{"step": 3, "changed": {"host": "secret", "code": {"version": "1"}}}],
+        "data": {"origin": "https://example.org/digits", "skipped": ["me.png: no picture"]},
+    }
+    manifest["command"] += ["--workdir=/home/me/run", "--config.seed=3", "--data_dir", "/home/me/data"]
+    found = published_manifest(manifest)
+    assert found["command"] == ["python", "scripts/train.py", "--config=configs/a.py:variant=b", "--config.seed=3"]
+    assert (found["host"], found["environment"]) == (None, {"JAX_ENABLE_X64": "1"})
+    assert found["restarts"] == [{"step": 3, "changed": {"code": {"version": "1"}}}]
+    assert found["data"] == {"origin": "https://example.org/digits", "skipped": ["1 files"]}
+    assert published_manifest(manifest | {"command": ["python", "mine.py", "--token=1"]})["command"] == []
+    for path in "/home/me/pets", "~/pets", "../pets":
+        with pytest.raises(ConfigError, match=r"data\.dataset='.*' in config\.json is a path of this machine"):
+            published_config({"data": {"dataset": path}})
+
+
+@pytest.mark.usefixtures("pushed")
+def test_the_script_and_those_that_follow(root, tmp_path):
+    def script(name, *flags):
+        command = [sys.executable, str(root / "scripts" / f"{name}.py"), *flags]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    out = script("hub", "pull", REPO, f"--workdir={tmp_path / 'run'}")
+    assert f"vae on digits, from {REPO} at " in out
+    assert "neg_elbo_nats" in out
+    script("sample", f"--workdir={tmp_path / 'run'}", "--num=4", f"--out={tmp_path / 'a.png'}")
+    assert "published" in script("hub", "push", str(tmp_path / "run"), "--repo=somebody/again", "--private")
+
+
+@pytest.mark.usefixtures("pushed")
+def test_a_pulled_run_can_be_evaluated_and_is_finished(folder, tmp_path):
+    from vae_jax import run
+    from vae_jax.data.load import load_dataset
+
+    hub.pull_run(REPO, tmp_path / "pulled")
+    config = load_config("digits.py:variant=vae", **SMALL)
+    figures = json.loads((folder / "results.json").read_text())
+    again = evaluate_split(tmp_path / "pulled", load_dataset(config, None), "test", 5)
+    assert again == pytest.approx(figures["test"], rel=1e-6)
+    assert run.train(config, tmp_path / "pulled") == figures
