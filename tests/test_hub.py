@@ -1,5 +1,6 @@
 """Runs on the Hub: what is pushed, that it comes back to the bit, and that nothing else comes in."""
 
+import functools
 import json
 import pathlib
 import shutil
@@ -109,7 +110,7 @@ def test_a_damaged_checkpoint_is_not_published(server, folder, tmp_path):
     shutil.copytree(folder, copy)
     steps = sorted((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
     arrays = max(steps[-1].rglob("d/*"), key=lambda path: path.stat().st_size)
-    arrays.write_bytes(arrays.read_bytes()[:-100])
+    arrays.write_bytes(arrays.read_bytes()[: arrays.stat().st_size // 2])
     hub.push_run(copy, REPO)
     found = {name.split("/")[1] for name in server.repos[REPO] if name.startswith("checkpoints/")}
     assert found == {steps[-2].name}
@@ -120,19 +121,18 @@ def flipped(content, at):
 
 
 def test_a_flipped_byte_never_gives_another_parameter(pushed, folder, tmp_path):
-    name, refused = array_file(pushed), 0
+    name = array_file(pushed)
     sound, ours = pushed[name], load(folder)
-    for number in range(16):
-        pushed[name] = flipped(sound, number * len(sound) // 16 + 8)
+    for number in range(6):
+        pushed[name] = flipped(sound, number * len(sound) // 6 + 8)
         try:
-            hub.pull_run(REPO, tmp_path / str(number))
+            hub.pull_run(REPO, tmp_path / "pulled")
         except DataError:
-            refused += 1
-        else:  # it was of the optimizer's state
-            theirs = load(tmp_path / str(number))
+            assert not list(tmp_path.iterdir())
+        else:  # it was of the optimizer's state, which nobody reads
+            theirs = load(tmp_path / "pulled")
             assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), ours.params, theirs.params))
-    assert refused >= 3
-    assert len(list(tmp_path.iterdir())) == 16 - refused
+            shutil.rmtree(tmp_path / "pulled")
 
 
 FOREIGN = [
@@ -159,6 +159,7 @@ def test_a_file_that_no_run_has_is_refused_before_anything_comes(name, pushed, t
 def damages(files):
     """Yield a name for each damage and the files with it."""
     arrays, config = array_file(files), json.loads(files["config.json"])
+    yield "flipped bytes", {arrays: functools.reduce(flipped, range(8, len(files[arrays]), 500), files[arrays])}
     yield "half the arrays", {arrays: files[arrays][: len(files[arrays]) // 2]}
     yield "a link", {arrays: b"/etc/passwd"}  # as git keeps one
     yield "another config", {"config.json": json.dumps(config | {"seed": 1}).encode()}
@@ -245,7 +246,7 @@ def test_paths_of_the_machine_are_left_out_or_refused():
 
 
 @pytest.mark.usefixtures("pushed")
-def test_the_script_and_those_that_follow(root, tmp_path):
+def test_the_script_and_one_that_follows(root, tmp_path):
     def script(name, *flags):
         command = [sys.executable, str(root / "scripts" / f"{name}.py"), *flags]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
@@ -255,8 +256,7 @@ def test_the_script_and_those_that_follow(root, tmp_path):
     out = script("hub", "pull", REPO, f"--workdir={tmp_path / 'run'}")
     assert f"vae on digits, from {REPO} at " in out
     assert "neg_elbo_nats" in out
-    script("sample", f"--workdir={tmp_path / 'run'}", "--num=4", f"--out={tmp_path / 'a.png'}")
-    assert "published" in script("hub", "push", str(tmp_path / "run"), "--repo=somebody/again", "--private")
+    assert "4 pictures" in script("sample", f"--workdir={tmp_path / 'run'}", "--num=4", f"--out={tmp_path / 'a.png'}")
 
 
 @pytest.mark.usefixtures("pushed")
