@@ -14,10 +14,9 @@ import pytest
 
 from tests import hub_server
 from tests.variants import load as load_config
-from vae_jax import hub
+from vae_jax import hub, run
 from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
 from vae_jax.published import published_config, published_manifest
-from vae_jax.results import evaluate_split
 from vae_jax.trained import load
 
 pytest.importorskip("huggingface_hub", reason="needs the extra [hub]")
@@ -91,7 +90,13 @@ def test_what_is_pushed_tells_nothing_of_the_machine(pushed, folder):
 def test_the_card_says_what_it_is(server, folder):
     hub.push_run(folder, REPO, licence="mit")
     card = server.repos[REPO]["README.md"].decode()
-    for words in ('license: "mit"', "A `vae` of vae_jax", "neg_elbo_nats", "](pictures/samples.png)", f"pull {REPO}"):
+    for words in (
+        'license: "mit"',
+        "Model `vae` of vae_jax",
+        "neg_elbo_nats",
+        "](pictures/samples.png)",
+        f"pull {REPO}",
+    ):
         assert words in card
 
 
@@ -184,7 +189,7 @@ def test_damage_is_found_and_nothing_is_kept(pushed, tmp_path):
 def test_a_transfer_that_breaks_off_leaves_nothing(server, pushed, tmp_path, monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)  # between the library's attempts
     server.truncated.add(array_file(pushed))
-    with pytest.raises(StorageError, match="the Hub cannot be reached, or failed"):
+    with pytest.raises(StorageError, match="cannot be reached, or failed: peer closed"):
         hub.pull_run(REPO, tmp_path / "pulled")
     assert not list(tmp_path.iterdir())
 
@@ -220,7 +225,7 @@ def test_without_network_it_is_said(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
     for act in lambda: hub.pull_run(REPO, tmp_path / "new"), lambda: hub.push_run(folder, REPO):
-        with pytest.raises(StorageError, match="the Hub cannot be reached"):
+        with pytest.raises(StorageError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
             act()
     assert not list(tmp_path.iterdir())
 
@@ -260,13 +265,7 @@ def test_the_script_and_one_that_follows(root, tmp_path):
 
 
 @pytest.mark.usefixtures("pushed")
-def test_a_pulled_run_can_be_evaluated_and_is_finished(folder, tmp_path):
-    from vae_jax import run
-    from vae_jax.data.load import load_dataset
-
+def test_a_pulled_run_is_a_finished_one(folder, tmp_path):
     hub.pull_run(REPO, tmp_path / "pulled")
     config = load_config("digits.py:variant=vae", **SMALL)
-    figures = json.loads((folder / "results.json").read_text())
-    again = evaluate_split(tmp_path / "pulled", load_dataset(config, None), "test", 5)
-    assert again == pytest.approx(figures["test"], rel=1e-6)
-    assert run.train(config, tmp_path / "pulled") == figures
+    assert run.train(config, tmp_path / "pulled") == json.loads((folder / "results.json").read_text())

@@ -123,7 +123,9 @@ def _api(repo: str) -> Any:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise ConfigError("the Hugging Face Hub needs the package huggingface_hub: pip install 'vae_jax[hub]'")
     from huggingface_hub import HfApi
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # not a line for every attempt; what fails in the end is raised
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 
 
@@ -241,4 +243,5 @@ def _explained(repo: str, verb: str, revision: str | None = None) -> Iterator[No
                 "or HF_TOKEN)"
             ) from error
         text = " ".join(str(error).split()) or type(error).__name__
-        raise StorageError(f"the Hub cannot be reached, or failed: {text[:200]}") from error
+        where = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        raise StorageError(f"{where} cannot be reached, or failed: {text[:200]}") from error

@@ -42,7 +42,7 @@ def model_card(
     return "\n".join(
         [
             *("---", *front, "---", "", f"# {repo.partition('/')[2]}", ""),
-            f"A `{model}` of vae_jax with {results.get('num_parameters', 0):,} parameters and a code of "
+            f"Model `{model}` of vae_jax with {results.get('num_parameters', 0):,} parameters and a code of "
             f"{config['model'].get('latent')} numbers, for pictures of {shape}.",
             "",
             *(f"![{name.removesuffix('.png')}](pictures/{name})\n" for name in shown),
