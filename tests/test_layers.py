@@ -23,10 +23,11 @@ ONLY = {  # a part may import these parts of vae_jax and no others
         *("types", "errors", "build", "support", "nn", "prob", "objectives", "regularizers")
     },
     "data": {"types", "errors", "build", "streams", "data"},
+    "published": {"errors", "config_rules"},
     "streams": set(),
     "precision": set(),
 }
-_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "sweeps"}  # what stands above the layers
+_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "sweeps", "hub"}  # what stands above the layers
 NEVER = {
     "training": {"models", "nn", "objectives", "evaluation"} | _WHOLE,
     "evaluation": {"models", "nn", "objectives", "training"} | _WHOLE,

@@ -75,6 +75,12 @@ def test_folder_holds_everything_a_reader_needs(finished):
     assert manifest["packages"]["jax"] == manifest["jax"]["version"]
 
 
+def test_trackers_are_told_the_settings_the_results_and_the_pictures(finished):
+    events = b"".join(path.read_bytes() for path in (finished[0] / "tensorboard").iterdir())
+    for word in b"train/images_per_second", b"test/neg_elbo_nats", b"baselines/pca_mse", b"samples", b"hypers.beta":
+        assert word in events
+
+
 def test_metrics_have_a_row_per_call_and_per_validation(finished):
     rows = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if r["split"] == "train"] == [7, 14, 21, 28, 35, 40, 47, 54, 61, 68, 75, 80]

@@ -1,0 +1,73 @@
+"""What of a run's records may be published: nothing that tells of the machine or its user."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vae_jax.config_rules import flatten
+from vae_jax.errors import ConfigError
+
+_PATH = re.compile(r"(^|[\s=:,'\"])(~[/\w]|/(?!/)|\.\./)")  # the start of a path that is not of the repository
+
+
+def published_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config as a plain dict.
+
+    Raises:
+        ConfigError: a field is a path of this machine; a config is published whole, or it is another one.
+    """
+    tree = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    _refuse_paths(tree, "config.json")
+    return tree
+
+
+def published_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest without the host, the environment but for JAX_* and XLA_*, paths, and names of skipped files.
+
+    Of the command the config and its overrides are left: all that decides the numbers.
+
+    Raises:
+        ConfigError: there is still a path in it.
+    """
+    environment = manifest.get("environment", {})
+    kept = {k: v for k, v in environment.items() if k.startswith(("JAX_", "XLA_")) and not _PATH.search(v)}
+    restarts = [
+        restart | {"changed": {k: v for k, v in restart.get("changed", {}).items() if k != "host"}}
+        for restart in manifest.get("restarts", [])
+    ]
+    skipped = len(manifest["data"].get("skipped", ()))
+    result = {
+        **manifest,
+        "host": None,
+        "environment": kept,
+        "restarts": restarts,
+        "command": list(_command(manifest.get("command", ()))),
+        "data": {**manifest["data"], "skipped": [f"{skipped} files"] if skipped else []},
+    }
+    _refuse_paths(result, "manifest.json")
+    return result
+
+
+def _command(argv: list[str]) -> Iterator[str]:
+    """Yield the command of a run of train.py, with a path of the repository and no other; nothing for another one."""
+    if len(argv) < 2 or pathlib.PurePath(argv[1]).name != "train.py":
+        return
+    yield from ("python", "scripts/train.py")
+    flags = iter(argv[2:])
+    for flag in flags:
+        name, given, value = flag.partition("=")
+        if name == "--config":
+            file, colon, argument = (value if given else next(flags, "")).partition(":")
+            yield f"--config=configs/{pathlib.PurePath(file).name}{colon}{argument}"
+        elif name.startswith("--config."):
+            yield flag
+
+
+def _refuse_paths(tree: Mapping[str, Any], file: str) -> None:
+    for name, value in flatten(tree):
+        for text in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(text, str) and _PATH.search(text):
+                raise ConfigError(f"{name}={text!r} in {file} is a path of this machine, and would be published")

@@ -1,0 +1,68 @@
+"""The model card of a run on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vae_jax.reporting.table import figure_lines
+
+_FIRST = ("samples", "reconstructions")  # pictures, the most telling first
+
+
+def model_card(
+    repo: str,
+    config: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    results: Mapping[str, Any],
+    pictures: Sequence[str],
+    licence: str | None,
+) -> str:
+    """Return README.md: what the model is, its figures, and the commands that load it and train it again.
+
+    Args:
+        repo: user/name.
+        config: resolved.
+        manifest: as it is published.
+        results: what results.json holds.
+        pictures: file names in pictures/.
+        licence: of the parameters; None if it is not stated.
+    """
+    data, model = manifest["data"], config["model"]["name"]
+    shape = "x".join(map(str, data["shape"]))
+    front = ["library_name: vae_jax", f"tags: {json.dumps(['jax', 'autoencoder', model])}"]  # JSON is YAML
+    front += [f"license: {json.dumps(licence)}"] if licence else []
+    shown = [name for first in _FIRST for name in pictures if name == f"{first}.png"]
+    sizes = ", ".join(f"{count:,} {split}" for split, count in data["sizes"].items())
+    code, jax = manifest["code"], manifest["jax"]
+    command = shlex.join(manifest["command"]) or "(not started by scripts/train.py: see config.json)"
+    stated = f"The parameters: {licence}." if licence else "The owner of the parameters has not stated one."
+    return "\n".join(
+        [
+            *("---", *front, "---", "", f"# {repo.partition('/')[2]}", ""),
+            f"Model `{model}` of vae_jax with {results.get('num_parameters', 0):,} parameters and a code of "
+            f"{config['model'].get('latent')} numbers, for pictures of {shape}.",
+            "",
+            *(f"![{name.removesuffix('.png')}](pictures/{name})\n" for name in shown),
+            *("## Figures of the test split", "", "```"),
+            *(line.strip() for line in figure_lines(results["test"])),
+            *(
+                "```",
+                "",
+                "Units are in the names; ± is the standard error over the examples, of one seed.",
+                "",
+            ),
+            *("## Use", "", "```sh", "pip install 'vae_jax[hub]'"),
+            f"python scripts/hub.py pull {repo} --workdir=RUN",
+            *("python scripts/sample.py --workdir=RUN", "python scripts/evaluate.py --workdir=RUN", "```", ""),
+            *("```python", "from vae_jax import hub, trained", "", f'hub.pull_run("{repo}", "RUN")'),
+            *('model = trained.load("RUN")  # has encode, decode, reconstruct and sample', "```", ""),
+            *("## Train it again", "", "```sh", command, "python scripts/reproduce.py RUN   # and compare", "```", ""),
+            f"- Data: {data['origin']}; {sizes}; SHA-256 `{data['sha256']}`",
+            f"- Code: vae_jax {code['version']}, commit `{code['commit']}`{', changed' if code.get('dirty') else ''}",
+            f"- JAX {jax['version']} on {jax['device_count']} x {jax['device_kind']}, Python {manifest['python']}",
+            *("", "## Licence", "", f"{stated} The code: Apache-2.0.", ""),
+        ]
+    )
