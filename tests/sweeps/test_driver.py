@@ -21,15 +21,13 @@ class Scripted:
         self.path, self.acts, self.most = path, acts, room
         self.started, self.open, self.stopped = collections.Counter(), {}, False
 
-    def room(self, task):
-        del task
-        return len(self.open) < self.most
-
     def submit(self, tasks):
-        for task in tasks:
+        taken = tasks[: self.most - len(self.open)]
+        for task in taken:
             acts = self.acts.get(task.name, [finish])
             self.open[task.name] = acts[min(self.started[task.name], len(acts) - 1)]
             self.started[task.name] += 1
+        return [task.name for task in taken]
 
     def running(self):
         return set(self.open)
@@ -177,7 +175,7 @@ def test_workers_get_their_job_and_what_they_are_told(path):
     commands = []
     launcher = Scripted(path, {})
     submit = launcher.submit
-    launcher.submit = lambda tasks: (commands.extend(task for task in tasks), submit(tasks))
+    launcher.submit = lambda tasks: (commands.extend(tasks), submit(tasks))[1]
     drive(path, launcher, Settings(worker=("--data_dir=x",)), silent)
     assert commands[0].command[1:] == ("-m", "vae_jax.sweeps.worker", str(path), "0000", "--data_dir=x")
     assert (commands[0].memory_mb, commands[0].log) == (10, path / "jobs" / "0000.log")

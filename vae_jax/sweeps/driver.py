@@ -7,6 +7,7 @@ that still live, and starts those that do not.
 from __future__ import annotations
 
 import collections
+import functools
 import pathlib
 import sys
 import time
@@ -93,13 +94,8 @@ class _Jobs:
         self.seen |= new
         alive = self.alive()
         self.open = {job for job in self.open | new if job in alive or sweeps.open_runs(self.path, job)}
-        tasks = []
-        for job in sorted(self.open - alive):
-            task = self._task(job)
-            if self.launcher.room(task):
-                self.launcher.submit([task])
-                tasks.append(job)
-                self.reached[job] = self._progress(job)
+        for job in self.launcher.submit([self._task(job) for job in sorted(self.open - alive)]):
+            self.reached[job] = self._progress(job)
         return bool(self.open)
 
     def end(self) -> None:
@@ -121,6 +117,7 @@ class _Jobs:
                     sweeps.write_failure(self.path, run, code, self._last_line(job))
                 self.say(f"job {job} is given up: {'a bug' if code == _BUG else 'it dies and gets no further'}")
 
+    @functools.cache  # noqa: B019 (as long as the sweep)
     def _task(self, job: str) -> Task:
         estimate = sweeps.read_job(self.path, job)["estimate"]
         command = (sys.executable, "-m", "vae_jax.sweeps.worker", str(self.path), job, *self.settings.worker)
