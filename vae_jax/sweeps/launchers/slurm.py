@@ -117,7 +117,7 @@ class Slurm:
         for name, code in codes.items():
             if code < 0:
                 self._elements[name].keep_words()
-            self._gone_since.pop(name, None)
+            self._gone_since.pop(self._elements[name].key, None)
         self._elements = slurm_array.forget(self._sweep, self._elements, codes)
         return codes
 
