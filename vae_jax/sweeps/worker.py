@@ -6,18 +6,22 @@ where runs have failed by themselves: that is written in their folders.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vae_jax import cli
+from vae_jax.config import fingerprint
 from vae_jax.data.dataset import Dataset, is_streamed
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import OutputError, Preempted, StorageError, UserError
+from vae_jax.errors import ConfigError, OutputError, Preempted, StorageError, UserError
 from vae_jax.reporting.tracking import parse_names
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.training.folder import open_folder, read_config
+from vae_jax.training.folder import read_config
+from vae_jax.training.joining import Standing, joined, open_shared, standing
 
 
 def main(argv: Sequence[str]) -> None:
@@ -30,45 +34,55 @@ def main(argv: Sequence[str]) -> None:
     args = cli.parse(flags, argv)
     trackers = parse_names(args.trackers)
     runs = sweeps.read_job(args.sweep, args.job)["runs"]
-    with sweeps.held(args.sweep / "jobs" / f"{args.job}.lock", f"job {args.job}"):
-        work(args.sweep.resolve(), args.job, runs, args.data_dir, trackers)
+    place = standing(None, None, None, os.environ)  # under srun one of several, which do one run together
+    with contextlib.ExitStack() as stack:
+        if place is None or place.index == 0:
+            stack.enter_context(sweeps.held(args.sweep / "jobs" / f"{args.job}.lock", f"job {args.job}"))
+        work(args.sweep.resolve(), args.job, runs, Settings(args.data_dir, trackers, place))
 
 
-def work(
-    path: pathlib.Path, job: str, runs: Sequence[str], data_dir: pathlib.Path | None, trackers: Sequence[str]
-) -> None:
+class Settings(NamedTuple):
+    """What all runs of a job have in common."""
+
+    data_dir: pathlib.Path | None  # as of `scripts/train.py`
+    trackers: Sequence[str]
+    place: Standing | None  # among the processes of a run
+
+
+def work(path: pathlib.Path, job: str, runs: Sequence[str], settings: Settings) -> None:
     """Do all runs of a job that are neither done nor failed: as members of one program, where there are several.
 
     Args:
         path: the folder of the sweep.
         job: its name.
         runs: all of its runs, those that are done included.
-        data_dir: as of `scripts/train.py`.
-        trackers: the same.
+        settings: see `Settings`.
 
     Raises:
         UserError: what is not the fault of a run: a signal, a full disk, a folder in use.
     """
     config = read_config(path / "runs" / runs[0])
     left = sweeps.open_runs(path, job)
-    dataset = _attempt(path, left, lambda: load_dataset(config, data_dir))
+    if settings.place and len(runs) > 1:
+        raise ConfigError("processes under srun do one run together, and this job has several; use --members=1")
+    dataset = _attempt(path, left, lambda: load_dataset(config, settings.data_dir))
     if dataset is None:
         return
     if len(runs) > 1 and not is_streamed(config["data"], dataset):
-        _attempt(path, left, lambda: _together(path, job, runs, dataset, trackers))
+        _attempt(path, left, lambda: _together(path, job, runs, dataset, settings.trackers))
     else:
         for run in left:
-            _attempt(path, [run], lambda run=run: _alone(path / "runs" / run, dataset, trackers))
+            _attempt(path, [run], lambda run=run: _alone(path / "runs" / run, dataset, settings))
 
 
-def _alone(folder: pathlib.Path, dataset: Dataset, trackers: Sequence[str]) -> None:
+def _alone(folder: pathlib.Path, dataset: Dataset, settings: Settings) -> None:
     started_at, config = time.time(), read_config(folder)
-    # JAX is imported from here on.
-    from vae_jax.run import run, use_compilation_cache
+    with joined(settings.place, fingerprint(config)) as hosts, open_shared(hosts, folder, config) as opened:
+        # JAX is imported from here on.
+        from vae_jax.run import run, use_compilation_cache
 
-    use_compilation_cache()
-    with open_folder(folder, config) as opened:
-        run(config, dataset, opened, started_at, trackers=trackers)
+        use_compilation_cache()
+        run(config, dataset, opened, started_at, hosts, settings.trackers)
 
 
 def _together(path: pathlib.Path, job: str, runs: Sequence[str], dataset: Dataset, trackers: Sequence[str]) -> None:
