@@ -38,22 +38,22 @@ def _vae_1(config):
 
 def _vae_5(config):
     """The ELBO, the mean of 5 draws."""
-    _draws(config, 5, epochs=200)
+    _draws(config, 5, epochs=120)
 
 
 def _vae_50(config):
     """The ELBO, the mean of 50 draws."""
-    _draws(config, 50, epochs=40)
+    _draws(config, 50, epochs=10)
 
 
 def _iwae_5(config):
     """The importance-weighted bound of 5 draws."""
-    _draws(config, 5, epochs=400, bound="iwae")
+    _draws(config, 5, epochs=250, bound="iwae")
 
 
 def _iwae_50(config):
     """The importance-weighted bound of 50 draws."""
-    _draws(config, 50, epochs=100, bound="iwae")
+    _draws(config, 50, epochs=30, bound="iwae")
 
 
 def _draws(config, num_samples, epochs, bound=None):
