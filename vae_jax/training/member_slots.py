@@ -65,14 +65,20 @@ def taken(tree: Tree, slot: int) -> Tree:
 def _taken(tree: Tree, slot: int) -> Tree:
     """Return the leaves of a slot, on the host, from the device that it lies on: no other takes part."""
 
-    def of(leaf: jax.Array) -> np.ndarray:
+    def where(leaf: jax.Array) -> tuple[jax.Array, np.int32]:
         for shard in leaf.addressable_shards:
             first, stop, _ = shard.index[0].indices(leaf.shape[0])
             if first <= slot < stop:
-                return np.asarray(jax.lax.dynamic_index_in_dim(shard.data, slot - first, keepdims=False))
+                return shard.data, np.int32(slot - first)
         raise AssertionError(f"slot {slot} lies on no device")
 
-    return jax.tree.map(of, raw_keys(tree))
+    leaves, structure = jax.tree.flatten(raw_keys(tree))
+    return jax.tree.unflatten(structure, jax.device_get(_pick([where(leaf) for leaf in leaves])))
+
+
+@jax.jit
+def _pick(shards: list[tuple[jax.Array, jax.Array]]) -> list[jax.Array]:
+    return [jax.lax.dynamic_index_in_dim(data, index, keepdims=False) for data, index in shards]
 
 
 def _with_typed_key(tree: Tree) -> Tree:
