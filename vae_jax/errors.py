@@ -44,3 +44,9 @@ class Diverged(UserError):
     """The loss or a gradient is no longer finite."""
 
     exit_code = 76
+
+
+class NotReproduced(UserError):
+    """A run that was run again, and came out otherwise than the promise for it allows."""
+
+    exit_code = 77
