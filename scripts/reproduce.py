@@ -73,15 +73,13 @@ def _again(args):
     dataset = load_dataset(original.config, args.data_dir)
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
-    from vae_jax.reproduction.again import run_again
+    from vae_jax.reproduction.again import run_again, summary
     from vae_jax.run import use_compilation_cache
 
     use_compilation_cache()
     tolerance = _TOLERANCE if args.tolerance is None else args.tolerance
     report = run_again(original, dataset, workdir, tolerance, started_at, say)
-    how = "to the bit" if report["tolerance"] is None else f"within {report['tolerance']:g}"
-    most = f"; the largest difference is {report['largest_relative_difference']:.2g}" if report["tolerance"] else ""
-    say(f"{original.folder} is reproduced {how}: {report['compared']} figures and arrays{most}")
+    say(f"{original.folder} is reproduced {summary(report)}")
 
 
 def _make(args):

@@ -67,6 +67,15 @@ def run_again(
     return report
 
 
+def summary(report: Mapping[str, Any]) -> str:
+    """Return what `run_again` found, in words."""
+    if report["tolerance"] is None:
+        return f"to the bit: {report['compared']} figures and arrays"
+    largest = report["largest_relative_difference"]
+    most = f"the largest relative difference is {largest:.2g}" if largest else "and all are equal to the bit"
+    return f"within {report['tolerance']:g}: {report['compared']} figures, {most}; parameters are not compared"
+
+
 def _unlike(
     original: Original, now: Mapping[str, Any], say: Callable[[str], None], told: list[Difference] | None = None
 ) -> list[Difference]:
@@ -100,7 +109,7 @@ def _compare(
     rows = (read_rows(of / "metrics.jsonl") for of in (original.folder, folder))
     results = (read_results(of) for of in (original.folder, folder))
     found = compare.compare_rows(*rows, tolerance) + compare.compare_results(*results, tolerance)
-    if params is None or tolerance is not None:
+    if params is None or tolerance is not None:  # rounding leads parameters elsewhere, to figures that are the same
         return found
     return found + compare.compare_trees(params, _arrays(folder, say) or {}, tolerance)
 

@@ -1,4 +1,8 @@
-"""The figures of a run beside those of the same run done again: equal to the bit, or within a tolerance."""
+"""The figures of a run beside those of the same run done again: equal to the bit, or within a tolerance.
+
+The tolerance is of the difference relative to the scale of a figure. A whole number, such as that of active units, may
+also differ by one.
+"""
 
 from __future__ import annotations
 
@@ -95,11 +99,12 @@ def table(gaps: Sequence[Gap]) -> str:
 def _compare(triples: Sequence[tuple[str, Any, Any]], scale: float, tolerance: float | None) -> Compared:
     gaps, largest = [], 0.0
     for name, then, now in triples:
-        relative = None
+        relative, counts = None, all(isinstance(value, int) for value in (then, now))
         if _is_number(then) and _is_number(now):
-            relative = abs(now - then) / scale if then != now else 0.0
+            relative = abs(now - then) / scale
             largest = max(largest, relative)
-        if then != now and (tolerance is None or relative is None or not relative <= tolerance):
+        near = tolerance is not None and relative is not None and relative <= max(tolerance, counts / scale)
+        if then != now and not near:
             gaps.append(Gap(name, *(x if x is None or _is_number(x) else str(x) for x in (then, now)), relative))
     return Compared(len(triples), gaps, largest)
 

@@ -93,8 +93,7 @@ def _of_run(table: Table, row: Row, run: Run, root: pathlib.Path) -> dict[str, A
 
 
 def _figure(figures: Any, path: str) -> float:
-    for part in path.split("."):
-        part = figures["chosen"] if part == "{chosen}" else part
+    for part in path.format(chosen=figures.get("chosen")).split("."):
         figures = figures[int(part) if isinstance(figures, list) else part]
     return float(figures)
 

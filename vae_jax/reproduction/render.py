@@ -35,7 +35,7 @@ def page(folder: pathlib.Path) -> str:
 def _section(table: Table, lines: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [_COLUMNS, tuple("---" for _ in _COLUMNS)]
     for row in table.rows:
-        published = f"{row.published:g}"
+        published = f"{row.published:.{table.published_digits}f}"
         flags = f"`--table={table.name} --row={row.name}`"
         line = lines.get(row.name)
         rows.append(_cells(table, row.text, line) if line else (row.text, published, "not run", *[""] * 5, flags))
@@ -49,7 +49,7 @@ def _cells(table: Table, text: str, line: Mapping[str, Any]) -> tuple[str, ...]:
     times = [run["seconds_training"] for run in runs if run["seconds_training"] is not None]
     return (
         text,
-        f"{line['published']:g}",
+        f"{line['published']:.{table.published_digits}f}",
         f"**{line['mean']:.{places}f}**" + ("" if error is None else f" ± {error:.{places}f}"),
         str(len(runs)),
         f"{line['gap']:+.{places}f}",
