@@ -25,13 +25,14 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "streams": set(),
     "precision": set(),
 }
-_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark"}  # what stands above the layers
+_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "reproduction"}  # what stands above the layers
 NEVER = {
     "training": {"models", "nn", "objectives", "evaluation"} | _WHOLE,
     "evaluation": {"models", "nn", "objectives", "training"} | _WHOLE,
     "reporting": {"models", "nn", "objectives", "training", "evaluation"} | _WHOLE,
-    "tasks": {"models", "nn", "objectives", "run", "benchmark"},
-    **{part: {"benchmark"} for part in ("run", "trained", "parts", "results", "cli")},
+    "tasks": {"models", "nn", "objectives", "run", "benchmark", "reproduction"},
+    "reproduction": {"models", "nn", "objectives", "benchmark"},
+    **{part: {"benchmark", "reproduction"} for part in ("run", "trained", "parts", "results", "cli")},
 }
 OWNERS = {
     "flax": {"nn", "models", "benchmark/flax_example.py"},
