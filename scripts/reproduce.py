@@ -4,9 +4,10 @@
     python scripts/reproduce.py --table=iwae --seeds=3 --data_dir=DATA    # train, measure, write docs/tables/iwae.jsonl
     python scripts/reproduce.py --render                           # docs/results.md from docs/tables/*.jsonl
 
-RUN is a folder of train.py. It says first in what code, versions and machine differ from the run's. Where nothing does
+RUN is a folder of train.py. It says first what of code, versions and machine is not that of the run. Where nothing is
 that bits depend on, metrics, results and the final checkpoint must be equal to the bit; else metrics and results must
-be within --tolerance. Exit code 0 if so, 77 if not, with the figures that differ. RUN is left as it is.
+be within --tolerance, the first training loss within a twentieth of it. Exit code 0 if so, 77 if not, with the figures
+that differ. RUN is left as it is; the same command resumes an interrupted one.
 
 A table's runs are in runs/tables/TABLE, a folder for each row and seed. Finished ones are not run again and interrupted
 ones are resumed, so the command may be stopped and repeated.
@@ -22,7 +23,9 @@ from vae_jax.reproduction import render, tables
 _ROOT = pathlib.Path(__file__).parent.parent
 _TABLES = _ROOT / "docs" / "tables"
 _PAGE = _ROOT / "docs" / "results.md"
-_TOLERANCE = 0.01
+# Of MNIST runs on one core instead of two, figures differed by up to 0.5 %, gradient norms by 1 %; the first loss by
+# 0.002 %, and by 0.7 % with another seed. Small networks on digits stay within 0.0003 %.
+_TOLERANCE = 0.02
 
 
 def main(argv):

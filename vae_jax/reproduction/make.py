@@ -64,9 +64,10 @@ def make(
     with StopRequest() as stopping:
         stopping.from_now_on_at_once()  # training notes the signal itself, and saves first
         for seed in seeds:
-            for row in rows:
-                folder = workdir / tables.folder_name(row, seed)
-                say(f"{table.name}, {row.name}, seed {seed}: {folder}")
+            # Rows of one run need it once.
+            for name, row in {tables.folder_name(row, seed): row for row in rows}.items():
+                folder = workdir / name
+                say(f"{table.name}, seed {seed}: {folder}")
                 task.run(tables.load(row, root, seed), folder, data_dir, say)
                 done = {one: _finished(task, one, root, workdir) for one in table.rows}
                 lines = [record(table, one, runs, root) for one, runs in done.items() if runs]

@@ -57,6 +57,7 @@ def record(table: Table, row: Row, runs: Sequence[Run], root: pathlib.Path) -> d
         "importance_samples": config["evaluate"]["num_importance_samples"],
         "epochs": config["train"]["epochs"],
         "batch_size": config["train"]["batch_size"],
+        "precision": manifest["precision"],
         "runs": each,
     }
 
