@@ -162,6 +162,10 @@ def test_other_data_are_refused_and_nothing_is_made(changed, tmp_path):
 
 def test_a_run_that_is_not_finished_or_has_another_config_is_refused(changed):
     folder, change = changed
+    change("results.json", lambda old: {**old, "stopped": "request"})
+    with pytest.raises(ConfigError, match=r"stopped before its end \(request\)"):
+        read_original(folder)
+    change("results.json", lambda old: {k: v for k, v in old.items() if k != "stopped"})
     change("config.json", lambda old: {**old, "seed": 1})
     with pytest.raises(ConfigError, match="not the config that the run began with"):
         read_original(folder)

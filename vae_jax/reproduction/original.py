@@ -28,13 +28,16 @@ def read_original(folder: pathlib.Path) -> Original:
     """Return a run folder's config and manifest.
 
     Raises:
-        ConfigError: it is no finished run, or its config.json is not the one that it began with.
+        ConfigError: it is no run that ended by itself, or its config.json is not the one that it began with.
     """
     folder = folder.expanduser().resolve()
     recorded, manifest = read_config(folder), read_manifest(folder)
     if not (folder / "results.json").exists():
         raise ConfigError(f"{folder} holds a run that is not finished (no results.json); finish it first")
-    read_results(folder)
+    if stopped := read_results(folder).get("stopped"):
+        raise ConfigError(
+            f"{folder} was stopped before its end ({stopped}); only a run that ended by itself is compared"
+        )
     began = manifest.get("config_sha256")
     if began != configs.fingerprint(recorded):
         raise ConfigError(f"{folder / 'config.json'} is not the config that the run began with (manifest: {began})")
