@@ -1,10 +1,13 @@
 # make demo: train the digits VAE.  make test: lint and all tests.  Both make .venv first; only Python >= 3.11 is needed.
+# make lock: constraints/pyX.Y.txt, the versions for `pip install -c`; pins that are there and still serve are kept.
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 WORKDIR ?= runs/demo
 
-.PHONY: demo test lint clean
+LOCKED ?= 3.11 3.12 3.13
+
+.PHONY: demo test lock clean
 
 demo: $(VENV)/.core
 	$(RUN) scripts/train.py --config=configs/digits.py --workdir=$(WORKDIR)
@@ -13,6 +16,13 @@ demo: $(VENV)/.core
 test: $(VENV)/.test
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest -n 2 --dist loadgroup
+
+lock: $(VENV)/.core
+	$(RUN) -m pip install --quiet uv
+	for version in $(LOCKED); do \
+	  $(RUN) -m uv pip compile --quiet setup.cfg --extra test --python-version $$version \
+	    --no-annotate --custom-compile-command 'make lock' --output-file constraints/py$$version.txt || exit 1; \
+	done
 
 $(VENV)/.core: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -42,6 +42,7 @@ def test_exit_codes_tell_the_errors_apart():
         "StorageError": 74,
         "Preempted": 75,
         "Diverged": 76,
+        "NotReproduced": 77,
     }
 
 

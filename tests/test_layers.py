@@ -27,13 +27,15 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "streams": set(),
     "precision": set(),
 }
-_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "sweeps", "hub"}  # what stands above the layers
+# What stands above the layers.
+_WHOLE = {"tasks", "run", "trained", "parts", "results", "benchmark", "sweeps", "hub", "reproduction"}
 NEVER = {
     "training": {"models", "nn", "objectives", "evaluation"} | _WHOLE,
     "evaluation": {"models", "nn", "objectives", "training"} | _WHOLE,
     "reporting": {"models", "nn", "objectives", "training", "evaluation"} | _WHOLE,
-    "tasks": {"models", "nn", "objectives", "run", "benchmark", "sweeps"},
-    **{part: {"benchmark", "sweeps"} for part in ("run", "trained", "parts", "results", "cli")},
+    "tasks": {"models", "nn", "objectives", "run", "benchmark", "sweeps", "reproduction"},
+    "reproduction": {"models", "nn", "objectives", "benchmark"},
+    **{part: {"benchmark", "sweeps", "reproduction"} for part in ("run", "trained", "parts", "results", "cli")},
 }
 OWNERS = {
     "flax": {"nn", "models", "benchmark/flax_example.py"},

@@ -50,3 +50,9 @@ class Diverged(UserError):
     def __init__(self, message: str, step: int | None = None, metrics: Mapping[str, Sequence[float]] | None = None):
         super().__init__(message)
         self.step, self.metrics = step, metrics or {}
+
+
+class NotReproduced(UserError):
+    """A run that was run again, and came out otherwise than the promise for it allows."""
+
+    exit_code = 77

@@ -147,13 +147,13 @@ def _stage(folder: pathlib.Path, staged: pathlib.Path, repo: str, licence: str |
 
 def _stage_checkpoint(source: pathlib.Path, target: pathlib.Path) -> None:
     """Copy the newest checkpoint whose copy is undamaged."""
-    from vae_jax.training.checkpoint import load_best
+    from vae_jax.training.checkpoint import load_newest
 
     steps = sorted((int(path.name) for path in source.glob("*") if path.name.isdigit()), reverse=True)
     for number, step in enumerate(steps):
         shutil.copytree(source / str(step), target / str(step))
         try:
-            load_best(target)
+            load_newest(target)
             break
         except StorageError:
             shutil.rmtree(target)

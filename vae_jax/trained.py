@@ -18,7 +18,7 @@ from vae_jax.evaluation.splits import batch_for, per_example
 from vae_jax.evaluation.summary import SEED, importance_batches
 from vae_jax.precision import precision_of, with_products
 from vae_jax.streams import stream
-from vae_jax.training.checkpoint import load_best
+from vae_jax.training.checkpoint import load_newest
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.optim import make_hypers
 from vae_jax.types import Batch, Hypers, Model, Spec, Tree
@@ -205,9 +205,9 @@ def load(workdir: str | pathlib.Path) -> Trained:
     """
     folder = pathlib.Path(workdir).expanduser().resolve()
     config = read_config(folder)
-    params, stats = load_best(folder / "checkpoints")
+    best = load_newest(folder / "checkpoints")[1]["best"]
     data = read_manifest(folder)["data"]
     # The mean picture serves the start of training only.
     mean = np.zeros(data["shape"], np.float32)
     spec = Spec(tuple(data["shape"]), data["num_classes"], mean, num_examples=data["sizes"]["train"])
-    return Trained(config, spec, make_model(config, spec), params, stats)
+    return Trained(config, spec, make_model(config, spec), best["params"], best["stats"])

@@ -9,7 +9,7 @@ import time
 
 from tests.conftest import ROOT
 from vae_jax.reporting.log import read_rows
-from vae_jax.training.checkpoint import load_best
+from vae_jax.training.checkpoint import load_newest
 from vae_jax.training.fingerprint import state_sha256
 
 FLAGS = [
@@ -55,7 +55,13 @@ def outcome(folder):
     """Return all that two equal runs have in common: figures, SHA-256 of the state and of the best, rows."""
     results = json.loads((folder / "results.json").read_text())
     figures = {name: value for name, value in results.items() if name not in UNEQUAL}
-    return figures, state_sha256(load_best(folder / "checkpoints")), (folder / "metrics.jsonl").read_bytes()
+    return figures, _best(folder), (folder / "metrics.jsonl").read_bytes()
+
+
+def _best(folder):
+    """Return the SHA-256 of what was selected of a run."""
+    best = load_newest(folder / "checkpoints")[1]["best"]
+    return state_sha256((best["params"], best["stats"]))
 
 
 def error_line(err):

@@ -9,7 +9,7 @@ import pytest
 
 from vae_jax.errors import ConfigError, StorageError
 from vae_jax.training import checkpoint
-from vae_jax.training.checkpoint import Checkpoints, load_best, newest_step, restore
+from vae_jax.training.checkpoint import Checkpoints, load_newest, newest_step, restore
 from vae_jax.training.fingerprint import fingerprint, state_sha256
 from vae_jax.training.mesh import place
 
@@ -57,7 +57,7 @@ def test_restores_on_another_number_of_devices(folder):
 
 
 def test_best_parameters_load_without_the_shape_of_the_state(folder):
-    params, stats = load_best(folder)
+    params, stats = (load_newest(folder)[1]["best"][name] for name in ("params", "stats"))
     np.testing.assert_array_equal(params["w"], make_tree(30)["best"]["params"]["w"])
     assert stats == {}
 
@@ -147,7 +147,7 @@ def test_reading_the_best_changes_nothing_in_the_folder(folder):
     for path in (folder / "30" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-20])
-    params, _ = load_best(folder)
+    params = load_newest(folder)[1]["best"]["params"]
     np.testing.assert_array_equal(params["w"], make_tree(20)["best"]["params"]["w"])
     assert newest_step(folder) == 30
 
@@ -155,7 +155,7 @@ def test_reading_the_best_changes_nothing_in_the_folder(folder):
 def test_no_checkpoint_is_no_error(tmp_path):
     assert restore(tmp_path / "none", {}) is None
     with pytest.raises(StorageError, match="no checkpoint"):
-        load_best(tmp_path / "none")
+        load_newest(tmp_path / "none")
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int8, jnp.bool_, jnp.uint32])

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from vae_jax import __version__
+from vae_jax.training.manifest import cpu_model
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "pythae")
 _SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
@@ -20,7 +21,7 @@ _SETTINGS = ("XLA_FLAGS", "JAX_PLATFORMS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
 def describe() -> dict[str, Any]:
     """Return processor, memory, versions, load and settings, as they are now; what the system does not tell is None."""
     return {
-        "cpu": _line("/proc/cpuinfo", "model name") or platform.processor() or None,
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "cores_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": _memory_gb(),

@@ -121,8 +121,8 @@ def restore(
     return found
 
 
-def load_best(folder: pathlib.Path) -> tuple[Tree, Tree]:
-    """Return (params, stats) selected by validation in the newest undamaged checkpoint, whatever the optimizer.
+def load_newest(folder: pathlib.Path) -> tuple[int, Tree]:
+    """Return (step, tree) of the newest undamaged checkpoint, whatever the optimizer: its state is lists and dicts.
 
     It changes nothing in the folder, so a run that is still training may be read.
 
@@ -133,8 +133,7 @@ def load_best(folder: pathlib.Path) -> tuple[Tree, Tree]:
     for _ in range(3):  # a run that goes on may delete a step while it is read
         for step in sorted(_steps(folder), reverse=True):
             try:
-                best = _load(folder / str(step), None)["best"]
-                return best["params"], best["stats"]
+                return step, _load(folder / str(step), None)
             except _Damaged as error:
                 reason = f"step {step} cannot be read ({error})"
     raise StorageError(f"no checkpoint in {folder}: {reason}")
@@ -166,14 +165,14 @@ def _description(path: pathlib.Path) -> tuple[dict[str, Any], Tree]:
 
 
 def _load(path: pathlib.Path, abstract: Tree | None, run: str | None = None) -> Tree:
-    """Load one step and compare its fingerprint; without `abstract` only that of `best`."""
+    """Load one step and compare its fingerprint; without `abstract` only that of parameters."""
     content, stored = _description(path)
     expected = content["fingerprint"]
     if abstract is None:
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), stored)
         # Without the optimizer's classes its state comes back as lists and dicts, under other paths.
-        expected = {name: value for name, value in expected.items() if name.startswith("['best']")}
+        expected = {name: v for name, v in expected.items() if name.startswith(("['best']", "['state']['params']"))}
     else:
         _check_table(content["table"], abstract, path)
         if run and content.get("run", run) != run:  # of the same shapes: nothing else would tell

@@ -27,7 +27,6 @@ _SAFE_PREFIXES = ("JAX_", "XLA_", "SLURM_", "CUDA_", "NCCL_")  # never the rest:
 
 def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest of a run that starts now; `data` says what was read, with its SHA-256."""
-    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return {
         "schema": 1,
         "started_utc": _now(),
@@ -36,14 +35,7 @@ def make_manifest(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[st
         "config_sha256": fingerprint(config),
         "precision": {part: precision_of(config[part]) for part in ("train", "evaluate")},
         "seeds": _seeds(config),
-        "code": {"version": __version__, **_git()},
-        "python": platform.python_version(),
-        "os": platform.platform(),
-        "host": socket.gethostname(),
-        "packages": dict(sorted(packages.items())),
-        "packages_sha256": hashlib.sha256(json.dumps(sorted(packages.items())).encode()).hexdigest(),
-        "jax": _jax(),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SAFE_PREFIXES)},
+        **_surroundings(),
         "data": dict(data),
     }
 
@@ -55,13 +47,35 @@ def of_other_run(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 def note_restart(manifest: dict[str, Any], step: int) -> dict[str, Any]:
     """Return the manifest of a run that goes on from `step`, with what has changed since it started."""
-    changed = {"code": _git() | {"version": __version__}, "jax": _jax(), "host": socket.gethostname()}
-    changed = {k: v for k, v in changed.items() if manifest.get(k) != v}
+    changed = {k: v for k, v in _surroundings().items() if manifest.get(k) != v}
     return manifest | {"restarts": [*manifest["restarts"], {"utc": _now(), "step": step, "changed": changed}]}
 
 
 def _seeds(config: Mapping[str, Any]) -> dict[str, int]:
     return {"seed": config["seed"], "data_seed": config["data"]["seed"]}
+
+
+def cpu_model() -> str | None:
+    """Return the name of the processor, None where the system does not tell."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+    return found or platform.processor() or None
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return code, software and machine, as they are now."""
+    packages = sorted({d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}.items())
+    return {
+        "code": {"version": __version__, "source_sha256": _source_sha256(), **_git()},
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "host": socket.gethostname(),
+        "packages": dict(packages),
+        "packages_sha256": hashlib.sha256(json.dumps(packages).encode()).hexdigest(),
+        "jax": _jax(),
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SAFE_PREFIXES)},
+    }
 
 
 def _jax() -> dict[str, Any]:
@@ -75,12 +89,21 @@ def _jax() -> dict[str, Any]:
         "device_count": jax.device_count(),
         "process_count": jax.process_count(),
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu_model": cpu_model(),
         "parameter_dtype": "float32",
         "matmul_precision": jax.config.jax_default_matmul_precision,
         "x64": jax.config.jax_enable_x64,
         "prng": jax.config.jax_default_prng_impl,
         "threefry_partitionable": jax.config.jax_threefry_partitionable,
     }
+
+
+def _source_sha256() -> str:
+    """Return the SHA-256 of the package: whether a commit changed it, and what no commit holds, git does not tell."""
+    package, digest = pathlib.Path(__file__).parent.parent, hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _git() -> dict[str, Any]:

@@ -64,6 +64,7 @@ def run(
         ConfigError: see `check` and `train_classes`.
         DataError: the data are not those of the run.
     """
+    began = time.monotonic()
     check(config, dataset)
     _record(config, dataset, folder)
     if (folder / RESULTS).exists():
@@ -87,6 +88,7 @@ def run(
         "training": {"models": len(models), "sequential": sequential, "seconds": seconds},
         "scores": measure(scored, labels),
     }
+    results["seconds_total"] = time.monotonic() - began
     draw(folder / "pictures", chosen, [one.scores[chosen] for one in scored], pictures, labels)
     write_json(folder / RESULTS, results)
     return results
