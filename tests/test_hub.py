@@ -70,7 +70,6 @@ def pushed(server, folder):
 
 
 def array_file(files):
-    """Return the name of the largest file of a checkpoint: the arrays."""
     return max((name for name in files if name.startswith("checkpoints/")), key=lambda name: len(files[name]))
 
 
@@ -110,12 +109,23 @@ def test_the_card_says_what_it_is(server, folder):
 
 def test_a_second_push_replaces_the_first_in_one_commit(server, folder):
     hub.push_run(folder, REPO)
-    server.repos[REPO]["checkpoints/7/old"] = b"of another run"
+    server.repos[REPO]["checkpoints/7/_CHECKPOINT_METADATA"] = b"of another run"
     server.repos[REPO]["results.json"] = b"{}"
     hub.push_run(folder, REPO)
     assert server.commits == 2
-    assert "checkpoints/7/old" not in server.repos[REPO]
+    assert "checkpoints/7/_CHECKPOINT_METADATA" not in server.repos[REPO]
     assert server.repos[REPO]["results.json"] == (folder / "results.json").read_bytes()
+
+
+def test_a_repository_of_something_else_or_for_other_eyes_is_left_alone(server, folder):
+    hub.push_run(folder, "somebody/secret", private=True)
+    assert server.private == {"somebody/secret"}
+    server.repos[REPO] = {"model.safetensors": b"a year of work"}
+    with pytest.raises(ConfigError, match=r"holds 'model\.safetensors', which is no file of a run"):
+        hub.push_run(folder, REPO)
+    with pytest.raises(ConfigError, match="exists and is public, so nothing was pushed"):
+        hub.push_run(folder, REPO, private=True)
+    assert server.repos[REPO] == {"model.safetensors": b"a year of work"}
 
 
 def test_a_damaged_checkpoint_is_not_published(server, folder, tmp_path):

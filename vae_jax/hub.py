@@ -49,11 +49,12 @@ def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, lice
     Args:
         workdir: the run folder.
         repo: user/name; it is created if need be.
-        private: whether only its owner may see it, if it is created.
+        private: whether only its owner may see it; one that others see is refused.
         licence: of the parameters, by its identifier on the Hub, for the card.
 
     Raises:
-        ConfigError: the run is not finished, its config holds a path, or nobody is logged in.
+        ConfigError: the run is not finished, its config holds a path, nobody is logged in, or the repository holds
+            something else.
         DataError: the repository may not be written.
         StorageError: it has no undamaged checkpoint, or there is no network.
     """
@@ -70,7 +71,15 @@ def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, lice
         names = _files(staged)
         with _explained(repo, "write"):
             api.create_repo(repo, private=private, exist_ok=True)
+            public = not api.model_info(repo).private
             old = set(api.list_repo_files(repo)) - set(names) - set(_THEIRS)
+        if private and public:
+            raise ConfigError(
+                f"{repo} exists and is public, so nothing was pushed; make it private, or leave --private out"
+            )
+        if foreign := sorted(name for name in old if not _allowed(name)):
+            raise ConfigError(f"{repo} holds {foreign[0]!r}, which is no file of a run; choose another --repo")
+        with _explained(repo, "write"):
             changes: list[Any] = [CommitOperationAdd(name, staged / name) for name in names]
             changes += [CommitOperationDelete(name) for name in sorted(old)]
             api.create_commit(repo, changes, commit_message="Run folder of vae_jax")

@@ -87,10 +87,7 @@ def run(
             log.settings(config)
         write = log.write if hosts.first else _write_nothing
         tree = _train(config, parts, tree, folder, write, stopping, clock, hosts)
-        speed = {
-            "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
-            "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
-        }
+        speed = _speed(clock, config, started_at)
         stopping.from_now_on_at_once()
         parts, tree = parts.on_this_process(tree)
         figures = None
@@ -157,6 +154,13 @@ def _train(
 
 def _write_nothing(*_: Any) -> None:
     pass
+
+
+def _speed(clock: Clock, config: Mapping[str, Any], started_at: float) -> dict[str, float | None]:
+    return {
+        "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
+        "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
+    }
 
 
 def _finish(

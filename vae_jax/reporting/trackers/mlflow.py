@@ -22,13 +22,9 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
     from mlflow.entities import Metric, Param
 
     client, path = MlflowClient(), folder / "mlflow.id"
-    run = path.read_text().strip() if path.exists() else ""
-    resumed = bool(run)
-    if resumed:
-        client.update_run(run, status="RUNNING")
-    else:
-        run = _begin(client, folder.name)
-        path.write_text(run)
+    old = path.read_text().strip() if path.exists() else ""
+    run = old or _begin(client, folder.name)
+    path.write_text(run)
     waiting: list[Metric] = []
     sent = time.monotonic()
 
@@ -42,7 +38,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
     @functools.cache
     def newest(name: str) -> int:
         """Return the last step of which an earlier process has sent this value."""
-        return max((old.step for old in client.get_metric_history(run, name)), default=-1) if resumed else -1
+        return max((metric.step for metric in client.get_metric_history(run, name)), default=-1) if old else -1
 
     def scalars(step: int, values: Mapping[str, float]) -> None:
         now = int(1000 * time.time())
@@ -56,6 +52,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
             client.log_artifact(run, str(path), "pictures")
 
     def settings(config: Mapping[str, Any]) -> None:
+        client.update_run(run, status="RUNNING")  # again, where it was resumed
         params = [Param(name, str(value)[:_LONGEST]) for name, value in config.items()]
         for start in range(0, len(params), 100):  # as many as a request may have
             client.log_batch(run, params=params[start : start + 100])
