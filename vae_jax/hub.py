@@ -60,19 +60,10 @@ def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, lice
         staged = pathlib.Path(temporary)
         _stage(folder, staged, repo, licence)
         names = run_files(staged)
-        with _explained(repo, "write"):
-            api.create_repo(repo, private=private, exist_ok=True)
-            public = not api.model_info(repo).private
-            old = set(api.list_repo_files(repo)) - set(names) - set(_THEIRS)
-        if private and public:
-            raise ConfigError(
-                f"{repo} exists and is public, so nothing was pushed; make it private, or leave --private out"
-            )
-        if foreign := sorted(name for name in old if not is_run_file(name)):
-            raise ConfigError(f"{repo} holds {foreign[0]!r}, which is no file of a run; choose another --repo")
+        stale = _stale(api, repo, private, names)
         with _explained(repo, "write"):
             changes: list[Any] = [CommitOperationAdd(name, staged / name) for name in names]
-            changes += [CommitOperationDelete(name) for name in sorted(old)]
+            changes += [CommitOperationDelete(name) for name in stale]
             api.create_commit(repo, changes, commit_message="Run folder of vae_jax")
     return f"{api.endpoint}/{repo}"
 
@@ -127,6 +118,26 @@ def _api(repo: str) -> Any:
 
     logging.set_verbosity_error()  # not a line for every attempt; what fails in the end is raised
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+
+
+def _stale(api: Any, repo: str, private: bool, names: list[str]) -> list[str]:
+    """Make the repository if need be, and return its files that are to go when it gets those of `names`.
+
+    Raises:
+        ConfigError: it holds something else than a run, or others see it and should not.
+    """
+    with _explained(repo, "write"):
+        api.create_repo(repo, private=private, exist_ok=True)
+        public = not api.model_info(repo).private
+        stale = sorted(set(api.list_repo_files(repo)) - set(names) - set(_THEIRS))
+    if private and public:
+        raise ConfigError(
+            f"{repo} exists and is public, so nothing was pushed; make it private, or leave --private out"
+        )
+    for name in stale:
+        if not is_run_file(name):
+            raise ConfigError(f"{repo} holds {name!r}, which is no file of a run; choose another --repo")
+    return stale
 
 
 def _stage(folder: pathlib.Path, staged: pathlib.Path, repo: str, licence: str | None) -> None:

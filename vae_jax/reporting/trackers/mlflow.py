@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vae_jax.reporting.tracking import Tracker
@@ -35,10 +35,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
         waiting.clear()
         sent = time.monotonic()
 
-    @functools.cache
-    def newest(name: str) -> int:
-        """Return the last step of which an earlier process has sent this value."""
-        return max((metric.step for metric in client.get_metric_history(run, name)), default=-1) if old else -1
+    newest = _newest(client, run) if old else lambda _: -1
 
     def scalars(step: int, values: Mapping[str, float]) -> None:
         now = int(1000 * time.time())
@@ -62,6 +59,13 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
         client.set_terminated(run)
 
     return Tracker(scalars, images, settings, close)
+
+
+def _newest(client: Any, run: str) -> Callable[[str], int]:
+    """Return name -> the last step of which an earlier process has sent this value, or -1."""
+    return functools.cache(
+        lambda name: max((metric.step for metric in client.get_metric_history(run, name)), default=-1)
+    )
 
 
 def _begin(client: Any, name: str) -> str:
