@@ -17,7 +17,7 @@ def main(argv):
     push = commands.add_parser("push", allow_abbrev=False, help="upload a finished run")
     push.add_argument("workdir", type=cli.path, metavar="RUN")
     push.add_argument("--repo", required=True, help="user/name; created if need be")
-    push.add_argument("--private", action="store_true", help="make it visible to its owner only, if it is created")
+    push.add_argument("--private", action="store_true", help="only its owner may see it")
     push.add_argument("--license", help="of the parameters, by its name on the Hub, for the model card")
     pull = commands.add_parser("pull", allow_abbrev=False, help="download a run into a new folder")
     pull.add_argument("repo", metavar="user/name")

@@ -15,7 +15,7 @@ class Hub:
     """Repositories by name, each {path: content}; `commits` counts what was pushed."""
 
     def __init__(self):
-        self.repos, self.commits, self.truncated = {}, 0, set()
+        self.repos, self.private, self.commits, self.truncated = {}, set(), 0, set()
 
     def sha(self, repo):
         """Return the commit that a repository is at."""
@@ -27,6 +27,8 @@ class Hub:
         if parts == ["repos", "create"]:
             name = f"{body['organization']}/{body['name']}"
             status = 409 if name in self.repos else 200
+            if status == 200 and body.get("visibility") == "private":
+                self.private.add(name)
             self.repos.setdefault(name, {".gitattributes": b"*.bin lfs\n"})
             return status, {"url": f"/{name}"}
         if parts == ["validate-yaml"]:
@@ -45,7 +47,8 @@ class Hub:
             return 404, {"error": "RevisionNotFound"}
         if rest[:1] == ["tree"]:
             return 200, [{"type": "file", "path": path, "size": len(c), "oid": "0" * 40} for path, c in files.items()]
-        return 200, {"id": repo, "sha": self.sha(repo), "siblings": [{"rfilename": path} for path in files]}
+        siblings = [{"rfilename": path} for path in files]
+        return 200, {"id": repo, "sha": self.sha(repo), "private": repo in self.private, "siblings": siblings}
 
     def commit(self, files, lines):
         """Apply a commit to the files of a repository."""

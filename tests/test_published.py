@@ -2,8 +2,8 @@
 
 import pytest
 
-from vae_jax.errors import ConfigError
-from vae_jax.published import published_config, published_manifest
+from vae_jax.errors import ConfigError, DataError
+from vae_jax.published import is_run_file, published_config, published_manifest, run_files
 
 
 def test_paths_of_the_machine_are_left_out_or_refused():
@@ -24,3 +24,25 @@ def test_paths_of_the_machine_are_left_out_or_refused():
     for path in "/home/me/pets", "~/pets", "../pets":
         with pytest.raises(ConfigError, match=r"data\.dataset='.*' in config\.json is a path of this machine"):
             published_config({"data": {"dataset": path}})
+
+
+FOREIGN = [
+    *("../evil.txt", "/etc/evil", "checkpoints/../../evil", "pictures/../../evil.png", "pictures/a/b.png", "evil.py"),
+    *("checkpoints/40/state/d/evil.pkl", "checkpoints/40/state/evil.npy", "pictures/evil.svg", "config.json/x"),
+    *("checkpoints/40/state/d/\u0661", "config.json\n", "STOP", ".lock"),
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_no_file_of_a_run(name):
+    assert not is_run_file(name)
+
+
+def test_files_of_a_folder_are_plain_ones(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_text("")
+    (tmp_path / "config.json").write_text("")
+    assert run_files(tmp_path) == ["config.json", "pictures/a.png"]
+    (tmp_path / "results.json").symlink_to("/etc/passwd")
+    with pytest.raises(DataError, match=r"'results\.json' is no file of a run"):
+        run_files(tmp_path)

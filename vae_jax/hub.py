@@ -21,21 +21,12 @@ from typing import Any
 
 from vae_jax.config import fingerprint
 from vae_jax.errors import ConfigError, DataError, OutputError, StorageError, UserError
-from vae_jax.published import published_config, published_manifest
+from vae_jax.published import is_run_file, published_config, published_manifest, run_files
 from vae_jax.reporting.card import model_card
 from vae_jax.reporting.log import read_rows
 from vae_jax.reporting.table import results_table
 from vae_jax.training.folder import read_config, read_manifest, read_results
 
-_CHECKPOINT = (  # as Orbax names them
-    r"_CHECKPOINT_METADATA|commit_success\.txt|state/(_METADATA|_sharding|commit_success\.txt|manifest\.ocdbt"
-    r"|d/[0-9a-f]+|array_metadatas/process_\d+|ocdbt\.process_\d+/(manifest\.ocdbt|d/[0-9a-f]+))"
-)
-_FILES = re.compile(
-    r"README\.md|(config|manifest|results)\.json|metrics\.jsonl|pictures/[A-Za-z0-9_-]+\.png"
-    rf"|checkpoints/[0-9]{{1,12}}/({_CHECKPOINT})",
-    re.ASCII,
-)
 _TEXTS = ("metrics.jsonl", "results.json")  # copied as they are
 _THEIRS = (".gitattributes",)  # files that the Hub adds by itself
 
@@ -49,11 +40,12 @@ def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, lice
     Args:
         workdir: the run folder.
         repo: user/name; it is created if need be.
-        private: whether only its owner may see it, if it is created.
+        private: whether only its owner may see it; one that others see is refused.
         licence: of the parameters, by its identifier on the Hub, for the card.
 
     Raises:
-        ConfigError: the run is not finished, its config holds a path, or nobody is logged in.
+        ConfigError: the run is not finished, its config holds a path, nobody is logged in, or the repository holds
+            something else.
         DataError: the repository may not be written.
         StorageError: it has no undamaged checkpoint, or there is no network.
     """
@@ -67,12 +59,11 @@ def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, lice
     with tempfile.TemporaryDirectory(prefix="vae_jax-hub-") as temporary:
         staged = pathlib.Path(temporary)
         _stage(folder, staged, repo, licence)
-        names = _files(staged)
+        names = run_files(staged)
+        stale = _stale(api, repo, private, names)
         with _explained(repo, "write"):
-            api.create_repo(repo, private=private, exist_ok=True)
-            old = set(api.list_repo_files(repo)) - set(names) - set(_THEIRS)
             changes: list[Any] = [CommitOperationAdd(name, staged / name) for name in names]
-            changes += [CommitOperationDelete(name) for name in sorted(old)]
+            changes += [CommitOperationDelete(name) for name in stale]
             api.create_commit(repo, changes, commit_message="Run folder of vae_jax")
     return f"{api.endpoint}/{repo}"
 
@@ -129,6 +120,26 @@ def _api(repo: str) -> Any:
     return HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
 
 
+def _stale(api: Any, repo: str, private: bool, names: list[str]) -> list[str]:
+    """Make the repository if need be, and return its files that are to go when it gets those of `names`.
+
+    Raises:
+        ConfigError: it holds something else than a run, or others see it and should not.
+    """
+    with _explained(repo, "write"):
+        api.create_repo(repo, private=private, exist_ok=True)
+        public = not api.model_info(repo).private
+        stale = sorted(set(api.list_repo_files(repo)) - set(names) - set(_THEIRS))
+    if private and public:
+        raise ConfigError(
+            f"{repo} exists and is public, so nothing was pushed; make it private, or leave --private out"
+        )
+    for name in stale:
+        if not is_run_file(name):
+            raise ConfigError(f"{repo} holds {name!r}, which is no file of a run; choose another --repo")
+    return stale
+
+
 def _stage(folder: pathlib.Path, staged: pathlib.Path, repo: str, licence: str | None) -> None:
     """Copy what is to be published."""
     config, manifest = published_config(read_config(folder)), published_manifest(read_manifest(folder))
@@ -137,7 +148,7 @@ def _stage(folder: pathlib.Path, staged: pathlib.Path, repo: str, licence: str |
     for name in _TEXTS:
         shutil.copyfile(folder / name, staged / name)
     (staged / "pictures").mkdir()
-    pictures = [path for path in sorted((folder / "pictures").glob("*.png")) if _allowed(f"pictures/{path.name}")]
+    pictures = [path for path in sorted((folder / "pictures").glob("*.png")) if is_run_file(f"pictures/{path.name}")]
     for path in pictures:
         shutil.copyfile(path, staged / "pictures" / path.name)
     _stage_checkpoint(folder / "checkpoints", staged / "checkpoints")
@@ -171,7 +182,7 @@ def _download(api: Any, repo: str, revision: str | None, part: pathlib.Path) -> 
         info = api.model_info(repo, revision=revision)
     names = [file.rfilename for file in info.siblings if file.rfilename not in _THEIRS]
     for name in names:
-        if not _allowed(name):
+        if not is_run_file(name):
             raise DataError(f"{repo} holds {name!r}, which is no file of a run; nothing of it was kept")
     for needed in "config.json", "manifest.json":
         if needed not in names:
@@ -180,7 +191,7 @@ def _download(api: Any, repo: str, revision: str | None, part: pathlib.Path) -> 
         for name in names:
             api.hf_hub_download(repo, name, revision=info.sha, local_dir=part)
     shutil.rmtree(part / ".cache", ignore_errors=True)  # the library's notes
-    if _files(part) != sorted(names):
+    if run_files(part) != sorted(names):
         raise DataError(f"{repo} did not come as it was announced; try again")
     return info.sha
 
@@ -207,25 +218,6 @@ def _check(part: pathlib.Path, repo: str) -> None:
         raise DataError(f"{repo} is no sound run: {type(error).__name__}: {str(error).splitlines()[:1]}") from error
 
 
-def _allowed(name: str) -> bool:
-    return _FILES.fullmatch(name) is not None
-
-
-def _files(folder: pathlib.Path) -> list[str]:
-    """Return the files of a folder, sorted.
-
-    Raises:
-        DataError: one of them is none of a run, or no plain file.
-    """
-    names = []
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink() or not (path.is_dir() or (path.is_file() and _allowed(name))):
-            raise DataError(f"{name!r} is no file of a run")
-        names += [] if path.is_dir() else [name]
-    return sorted(names)
-
-
 @contextlib.contextmanager
 def _explained(repo: str, verb: str, revision: str | None = None) -> Iterator[None]:
     """Turn whatever the Hub's library raises into one line."""
@@ -235,6 +227,8 @@ def _explained(repo: str, verb: str, revision: str | None = None) -> Iterator[No
         yield
     except errors.RevisionNotFoundError as error:
         raise DataError(f"{repo} has no revision {revision!r}") from error
+    except (AttributeError, TypeError):
+        raise  # a bug
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (401, 403, 404):

@@ -1,4 +1,4 @@
-"""What of a run's records may be published: nothing that tells of the machine or its user."""
+"""What of a run may be published: its files, and of its records nothing that tells of the machine or its user."""
 
 from __future__ import annotations
 
@@ -8,9 +8,38 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vae_jax.config_rules import flatten
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, DataError
 
+_CHECKPOINT = (  # as Orbax names them
+    r"_CHECKPOINT_METADATA|commit_success\.txt|state/(_METADATA|_sharding|commit_success\.txt|manifest\.ocdbt"
+    r"|d/[0-9a-f]+|array_metadatas/process_\d+|ocdbt\.process_\d+/(manifest\.ocdbt|d/[0-9a-f]+))"
+)
+_FILES = re.compile(
+    r"README\.md|(config|manifest|results)\.json|metrics\.jsonl|pictures/[A-Za-z0-9_-]+\.png"
+    rf"|checkpoints/[0-9]{{1,12}}/({_CHECKPOINT})",
+    re.ASCII,
+)
 _PATH = re.compile(r"(^|[\s=:,'\"])(~[/\w]|/(?!/)|\.\./)")  # the start of a path that is not of the repository
+
+
+def is_run_file(name: str) -> bool:
+    """Tell whether a file of a published run may be called so, with / between its folders."""
+    return _FILES.fullmatch(name) is not None
+
+
+def run_files(folder: pathlib.Path) -> list[str]:
+    """Return the files of a folder, sorted.
+
+    Raises:
+        DataError: one of them is none of a run, or no plain file.
+    """
+    names = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_dir() or (path.is_file() and is_run_file(name))):
+            raise DataError(f"{name!r} is no file of a run")
+        names += [] if path.is_dir() else [name]
+    return sorted(names)
 
 
 def published_config(config: Mapping[str, Any]) -> dict[str, Any]:

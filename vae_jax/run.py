@@ -88,11 +88,9 @@ def run(
         if hosts.first:
             log = stack.enter_context(MetricLog(folder, int(tree["state"]["step"]), trackers))
             log.settings(config)
-        tree = _train(config, parts, tree, folder, log.write if log else _write_nothing, stopping, clock, hosts)
-        speed = {
-            "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
-            "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
-        }
+        write = log.write if log else _write_nothing
+        tree = _train(config, parts, tree, folder, write, stopping, clock, hosts)
+        speed = _speed(clock, config, started_at)
         stopping.from_now_on_at_once()
         parts, tree = parts.on_this_process(tree)
         figures = None
@@ -171,6 +169,13 @@ def _identity(config: Mapping[str, Any], folder: pathlib.Path) -> str:
 
 def _write_nothing(*_: Any) -> None:
     pass
+
+
+def _speed(clock: Clock, config: Mapping[str, Any], started_at: float) -> dict[str, float | None]:
+    return {
+        "images_per_second": clock.steps_per_second() * config["train"]["batch_size"] if clock.steps else None,
+        "seconds_to_first_step": clock.first_step_at - started_at if clock.first_step_at else None,
+    }
 
 
 def _finish(

@@ -9,7 +9,7 @@ from typing import Any
 
 from vae_jax.reporting.table import figure_lines
 
-_FIRST = ("samples", "reconstructions")  # pictures, the most telling first
+_SHOWN = ("samples.png", "reconstructions.png")
 
 
 def model_card(
@@ -30,39 +30,44 @@ def model_card(
         pictures: file names in pictures/.
         licence: of the parameters; None if it is not stated.
     """
-    data, model = manifest["data"], config["model"]["name"]
-    shape = "x".join(map(str, data["shape"]))
-    front = ["library_name: vae_jax", f"tags: {json.dumps(['jax', 'autoencoder', model])}"]  # JSON is YAML
+    name, shape = config["model"]["name"], "x".join(map(str, manifest["data"]["shape"]))
+    front = ["library_name: vae_jax", f"tags: {json.dumps(['jax', 'autoencoder', name])}"]  # JSON is YAML
     front += [f"license: {json.dumps(licence)}"] if licence else []
-    shown = [name for first in _FIRST for name in pictures if name == f"{first}.png"]
-    sizes = ", ".join(f"{count:,} {split}" for split, count in data["sizes"].items())
-    code, jax = manifest["code"], manifest["jax"]
-    command = shlex.join(manifest["command"]) or "(not started by scripts/train.py: see config.json)"
+    shown = [picture for picture in _SHOWN if picture in pictures]
     stated = f"The parameters: {licence}." if licence else "The owner of the parameters has not stated one."
     return "\n".join(
         [
             *("---", *front, "---", "", f"# {repo.partition('/')[2]}", ""),
-            f"Model `{model}` of vae_jax with {results.get('num_parameters', 0):,} parameters and a code of "
+            f"Model `{name}` of vae_jax with {results.get('num_parameters', 0):,} parameters and a code of "
             f"{config['model'].get('latent')} numbers, for pictures of {shape}.",
-            "",
-            *(f"![{name.removesuffix('.png')}](pictures/{name})\n" for name in shown),
+            *("", *(f"![{picture.removesuffix('.png')}](pictures/{picture})\n" for picture in shown)),
             *("## Figures of the test split", "", "```"),
             *(line.strip() for line in figure_lines(results["test"])),
-            *(
-                "```",
-                "",
-                "Units are in the names; ± is the standard error over the examples, of one seed.",
-                "",
-            ),
-            *("## Use", "", "```sh", "pip install 'vae_jax[hub]'"),
-            f"python scripts/hub.py pull {repo} --workdir=RUN",
-            *("python scripts/sample.py --workdir=RUN", "python scripts/evaluate.py --workdir=RUN", "```", ""),
-            *("```python", "from vae_jax import hub, trained", "", f'hub.pull_run("{repo}", "RUN")'),
-            *('model = trained.load("RUN")  # has encode, decode, reconstruct and sample', "```", ""),
-            *("## Train it again", "", "```sh", command, "python scripts/reproduce.py RUN   # and compare", "```", ""),
-            f"- Data: {data['origin']}; {sizes}; SHA-256 `{data['sha256']}`",
-            f"- Code: vae_jax {code['version']}, commit `{code['commit']}`{', changed' if code.get('dirty') else ''}",
-            f"- JAX {jax['version']} on {jax['device_count']} x {jax['device_kind']}, Python {manifest['python']}",
+            *("```", "", "Units are in the names; ± is the standard error over the examples, of one seed.", ""),
+            *_commands(repo, manifest),
+            *_origin(manifest),
             *("", "## Licence", "", f"{stated} The code: Apache-2.0.", ""),
         ]
     )
+
+
+def _commands(repo: str, manifest: Mapping[str, Any]) -> list[str]:
+    again = shlex.join(manifest["command"]) or "# not started by scripts/train.py: see config.json"
+    return [
+        *("## Use", "", "```sh", "pip install 'vae_jax[hub]'"),
+        f"python scripts/hub.py pull {repo} --workdir=RUN",
+        *("python scripts/sample.py --workdir=RUN", "python scripts/evaluate.py --workdir=RUN", "```", ""),
+        *("```python", "from vae_jax import hub, trained", "", f'hub.pull_run("{repo}", "RUN")'),
+        *('model = trained.load("RUN")  # has encode, decode, reconstruct and sample', "```", ""),
+        *("## Train it again", "", "```sh", again, "python scripts/reproduce.py RUN   # and compare", "```", ""),
+    ]
+
+
+def _origin(manifest: Mapping[str, Any]) -> list[str]:
+    data, code, jax = manifest["data"], manifest["code"], manifest["jax"]
+    sizes = ", ".join(f"{count:,} {split}" for split, count in data["sizes"].items())
+    return [
+        f"- Data: {data['origin']}; {sizes}; SHA-256 `{data['sha256']}`",
+        f"- Code: vae_jax {code['version']}, commit `{code['commit']}`{', changed' if code.get('dirty') else ''}",
+        f"- JAX {jax['version']} on {jax['device_count']} x {jax['device_kind']}, Python {manifest['python']}",
+    ]

@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vae_jax.reporting.tracking import Tracker
@@ -22,13 +22,9 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
     from mlflow.entities import Metric, Param
 
     client, path = MlflowClient(), folder / "mlflow.id"
-    run = path.read_text().strip() if path.exists() else ""
-    resumed = bool(run)
-    if resumed:
-        client.update_run(run, status="RUNNING")
-    else:
-        run = _begin(client, folder.name)
-        path.write_text(run)
+    old = path.read_text().strip() if path.exists() else ""
+    run = old or _begin(client, folder.name)
+    path.write_text(run)
     waiting: list[Metric] = []
     sent = time.monotonic()
 
@@ -39,10 +35,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
         waiting.clear()
         sent = time.monotonic()
 
-    @functools.cache
-    def newest(name: str) -> int:
-        """Return the last step of which an earlier process has sent this value."""
-        return max((old.step for old in client.get_metric_history(run, name)), default=-1) if resumed else -1
+    newest = _newest(client, run) if old else lambda _: -1
 
     def scalars(step: int, values: Mapping[str, float]) -> None:
         now = int(1000 * time.time())
@@ -56,6 +49,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
             client.log_artifact(run, str(path), "pictures")
 
     def settings(config: Mapping[str, Any]) -> None:
+        client.update_run(run, status="RUNNING")  # again, where it was resumed
         params = [Param(name, str(value)[:_LONGEST]) for name, value in config.items()]
         for start in range(0, len(params), 100):  # as many as a request may have
             client.log_batch(run, params=params[start : start + 100])
@@ -65,6 +59,13 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
         client.set_terminated(run)
 
     return Tracker(scalars, images, settings, close)
+
+
+def _newest(client: Any, run: str) -> Callable[[str], int]:
+    """Return name -> the last step of which an earlier process has sent this value, or -1."""
+    return functools.cache(
+        lambda name: max((metric.step for metric in client.get_metric_history(run, name)), default=-1)
+    )
 
 
 def _begin(client: Any, name: str) -> str:
