@@ -19,7 +19,7 @@ from vae_jax.training.folder import read_config, read_results, replacing
 Row = dict[str, Any]
 
 SEEDS = ("seed", "data.seed")  # what makes runs repetitions of each other
-_SELECTED_BY = ("validation.neg_elbo_nats", "validation.loss")  # the first that there is
+SELECTED_BY = ("validation.neg_elbo_nats", "validation.loss")  # the first that there is
 
 
 def make_rows(path: pathlib.Path) -> list[Row]:
@@ -70,7 +70,7 @@ def best(rows: Sequence[Row], selected_by: str | None = None) -> Row | None:
 
 def selection(rows: Sequence[Row]) -> str:
     """Return the validation figure that `best` goes by."""
-    return next((name for name in _SELECTED_BY if any(name in row for row in rows)), _SELECTED_BY[-1])
+    return next((name for name in SELECTED_BY if any(name in row for row in rows)), SELECTED_BY[-1])
 
 
 def default_metric(rows: Sequence[Row]) -> str:
@@ -108,6 +108,13 @@ def write_table(path: pathlib.Path, rows: Sequence[Row]) -> list[pathlib.Path]:
     return [path / "table.csv", path / "table.parquet"]
 
 
+def validation_row(folder: pathlib.Path, step: int | None) -> Mapping[str, Any]:
+    """Return the row of a run's validation at a step, or that of the lowest loss; it is empty where there is none."""
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "validation"]
+    chosen = [row for row in rows if step in (None, row["step"])]
+    return min(chosen, key=lambda row: row["loss"], default={})
+
+
 def _row(path: pathlib.Path, name: str, status: str) -> Row:
     folder = path / "runs" / name
     row: Row = {"run": name, "status": status, **sweeps.read_point(path, name)["overrides"]}
@@ -122,16 +129,9 @@ def _row(path: pathlib.Path, name: str, status: str) -> Row:
     if status == sweeps.FAILED:
         failure = sweeps.read_failure(path, name)
         row |= {"exit_code": failure["exit_code"], "error": failure["message"]}
-    selected = _validation(folder, step)
+    selected = validation_row(folder, step)
     row |= {f"validation.{figure}": value for figure, value in selected.items() if figure not in ("step", "split")}
     return row | {"folder": str(folder.relative_to(path))}
-
-
-def _validation(folder: pathlib.Path, step: int | None) -> Mapping[str, Any]:
-    """Return the row of the validation at a step, or of the lowest loss."""
-    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "validation"]
-    chosen = [row for row in rows if step in (None, row["step"])]
-    return min(chosen, key=lambda row: row["loss"], default={})
 
 
 def _fields(rows: Sequence[Row]) -> list[str]:
