@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vae_jax import config as configs
+from vae_jax.config_rules import flatten
 from vae_jax.errors import ConfigError, OutputError, StorageError
 from vae_jax.sweeps.plan import Point
 from vae_jax.training.folder import write_json, write_text
@@ -213,7 +214,7 @@ def _read(file: pathlib.Path, missing: str) -> dict[str, Any]:
 
 
 def _refuse_other(path: pathlib.Path, asked: Mapping[str, Any]) -> None:
-    before = read_sweep(path)
+    before, asked = dict(flatten(read_sweep(path))), dict(flatten(asked))
     for name in sorted(before.keys() | asked.keys()):
         if before.get(name) != asked.get(name):
             raise ConfigError(

@@ -216,10 +216,8 @@ class _Searching:
         self.metric = self.metric or next((name for name in SELECTED_BY if name in names), SELECTED_BY[-1])
         value = row.get(self.metric.removeprefix(PREFIX))
         if not isinstance(value, int | float):
-            there = ", ".join(name for name in names if name not in (PREFIX + "step", PREFIX + "split"))
-            raise ConfigError(
-                f"--metric={self.metric}: a run has no such figure{nearest(self.metric, names)}; has: {there}"
-            )
+            hint, there = nearest(self.metric, names), ", ".join(names[2:])  # without step and split
+            raise ConfigError(f"--metric={self.metric}: a run has no such figure{hint}; it has: {there}")
         return value
 
     def _file(self, run: str, name: str) -> pathlib.Path:
