@@ -1,127 +1,27 @@
-"""Searches: asked batch after batch, from run folders and nothing else. Runs are stood in for by a function."""
+"""Searches: asked batch after batch, from run folders and nothing else."""
 
 import json
-import os
 import shutil
-import sys
-import types
 
-import ml_collections
-import optuna
 import pytest
 
-from vae_jax import config as configs
+from tests.sweeps.fake_search import (
+    Runs,
+    drive,
+    loss_of,
+    make_search,
+    part_of,
+    points_of,
+    resolve,
+    trials_of,
+    values_of,
+)
 from vae_jax.errors import ConfigError, StorageError
-from vae_jax.sweeps import driver, search_flags
+from vae_jax.sweeps import driver, report
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.sweeps.plan import Point, grouped
-from vae_jax.sweeps.points import choice, grid, log_uniform
-from vae_jax.sweeps.search import Around, Search, first_batch, make_source
-from vae_jax.sweeps.study import Space
-
-BASE = configs.load("configs/digits.py:runlocal", {})
-RANGES = {"hypers.beta": log_uniform(0.1, 10), "hypers.learning_rate": log_uniform(1e-4, 1e-2)}
-
-
-def resolve(overrides):
-    config = ml_collections.ConfigDict(BASE)
-    with config.unlocked():
-        for name, value in overrides.items():
-            config.update_from_flattened_dict({name: type(config.hypers.beta)(value)})
-    return Point(dict(overrides), ml_collections.FrozenConfigDict(config))
-
-
-def loss_of(overrides, place):
-    """What a run of three validations says at one of them: a bowl, best at beta = 1 and a rate of 1e-3."""
-    beta, rate = float(overrides["hypers.beta"]), float(overrides.get("hypers.learning_rate", 1e-3))
-    return abs(beta - 1) + abs(rate - 1e-3) * 1000 + 1 / place
-
-
-class Runs:
-    """A launcher whose jobs write one validation each time they are looked at; a run without a loss fails."""
-
-    def __init__(self, path, loss=loss_of, length=3):
-        self.path, self.loss, self.length = path, loss, length
-        self.jobs, self.ran = [], []
-
-    def room(self, _):
-        return True
-
-    def submit(self, tasks):
-        self.jobs += [task.name for task in tasks]
-
-    def running(self):
-        for job in self.jobs:
-            for run in sweeps.open_runs(self.path, job):
-                self.validate(run)
-        self.jobs = [job for job in self.jobs if sweeps.open_runs(self.path, job)]
-        return set(self.jobs)
-
-    def ended(self):
-        return {}
-
-    def stop(self):
-        self.jobs = []
-
-    def validate(self, run):
-        folder, overrides = self.path / "runs" / run, sweeps.read_point(self.path, run)["overrides"]
-        log = folder / "metrics.jsonl"
-        place = len(log.read_text().splitlines()) + 1 if log.exists() else 1
-        asked = (folder / "STOP").exists()
-        value = self.loss(overrides, place)
-        if value is None:
-            sweeps.write_failure(self.path, run, 76, "the loss is not finite")
-            return
-        with open(log, "a") as file:
-            row = {"step": 10 * place, "split": "validation", "loss": value, "neg_elbo_nats": value}
-            file.write(json.dumps(row) + "\n")
-        if asked or place == self.length:
-            self.ran.append(run)
-            content = {"test": {}, "baselines": {}, "best_step": 10 * place, "steps": 10 * place}
-            content |= {"stopped": "request"} if asked and place < self.length else {}
-            (folder / "results.json").write_text(json.dumps(content))
-
-
-def make_search(sampler="tpe", num=16, prune="none", seed=0, ranges=RANGES, points=(), metric=None):
-    return Search(Space(sampler, seed, ranges, points), num, 4, prune, metric, 3)
-
-
-def drive(path, search, kind=Runs, said=None, **runs):
-    """Run a search as the command does, and return its launcher."""
-    launcher = kind(path, **runs)
-    say = (said if said is not None else []).append
-
-    def add_jobs():
-        driver.plan_jobs(path, None, lambda groups: [{}] * len(groups), grouped)
-
-    with sweeps.open_sweep(path, {}):
-        source = make_source(path, search, Around(resolve, add_jobs, say))
-        driver.drive(path, launcher, driver.Settings(), say, source)
-    return launcher
-
-
-def points_of(path):
-    return [sweeps.read_point(path, run)["overrides"] for run in sweeps.run_names(path)]
-
-
-def trials_of(path):
-    study = optuna.load_study(study_name="search", storage=f"sqlite:///{path / 'study.db'}")
-    return {trial.user_attrs["run"]: trial for trial in study.trials}
-
-
-def values_of(path):
-    return {run: trial.value for run, trial in trials_of(path).items()}
-
-
-def part_of(done, tmp_path, count):
-    """Return a copy of a search that has come to `count` runs."""
-    path = tmp_path / "sweep"
-    shutil.copytree(done, path)
-    for run in sweeps.run_names(path)[count:]:
-        shutil.rmtree(path / "runs" / run)
-    for job in sweeps.job_names(path)[count // 4 :]:
-        (path / "jobs" / f"{job}.json").unlink()
-    return path
+from vae_jax.sweeps.points import choice, grid
+from vae_jax.sweeps.search import first_batch
+from vae_jax.sweeps.table import make_rows
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +65,16 @@ def test_a_search_goes_on_to_a_larger_number(done, tmp_path):
     launcher = drive(tmp_path, make_search(num=16))
     assert points_of(tmp_path) == points_of(done)
     assert launcher.ran == sweeps.run_names(tmp_path)[8:]
+
+
+def test_pictures_of_a_search_show_how_far_it_has_come(done, tmp_path, monkeypatch):
+    path, drawn = part_of(done, tmp_path, 16), {}
+    (path / "sweep.json").write_text(json.dumps({"search": {"metric": None}}))
+    monkeypatch.setattr(report, "save_lines", lambda part, lines, _: drawn.update(lines) or part.write_text("picture"))
+    report.draw(path, make_rows(path), "validation.loss")
+    assert (path / "pictures" / "search-validation.neg_elbo_nats.png").exists()
+    losses = [loss_of(point, 3) for point in points_of(path)]
+    assert drawn["lowest so far"] == ([*range(1, 17)], [min(losses[:number]) for number in range(1, 17)])
 
 
 class Killed(BaseException):
@@ -312,46 +222,3 @@ def test_runs_of_another_grid_are_refused(tmp_path):
     drive(tmp_path, make_search("grid", 2, ranges={}, points=BETAS))
     with pytest.raises(ConfigError, match=r"runs/0001 .* is no run of this search"):
         drive(tmp_path, make_search("grid", 3, ranges={}, points=BETAS[::2]))
-
-
-def flags(**given):
-    names = ("search", "parallel", "prune", "metric", "search_seed", "num", "sweep")
-    args = dict.fromkeys(names) | {"range": [], "set": [], "zip": []} | given
-    return types.SimpleNamespace(**args)
-
-
-REFUSED = [
-    ({"search": "tpe", "metric": "test.nll_nats"}, "has seen the test data"),
-    ({"search": "tpi"}, "search=tpi is unknown .*tpe"),
-    ({"search": "tpe", "prune": "median"}, "prune=median is unknown"),
-    ({"search": "tpe", "parallel": 0}, "expected 1 or more"),
-    ({"search": "tpe", "range": []}, "draws out of --range"),
-    ({"search": "random", "num": None}, "has --num"),
-    ({"search": "random", "set": ["seed=1,2"]}, "no --set"),
-    ({"search": "grid"}, "has no --range"),
-    ({"prune": "asha"}, "prune is for --search"),
-]
-
-
-@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[message for _, message in REFUSED])
-def test_flags_that_do_not_fit_are_refused(given, message):
-    with pytest.raises(ConfigError, match=message):
-        search_flags.read(flags(**{"range": ["hypers.beta=uniform(0,1)"], "num": 4} | given), [])
-
-
-def test_optuna_is_asked_for_by_name(monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ConfigError, match=r"pip install 'vae_jax\[sweep\]'"):
-        search_flags.read(flags(search="tpe", range=["hypers.beta=uniform(0,1)"], num=4), [])
-
-
-def test_another_search_in_the_folder_is_refused_with_what_differs(tmp_path):
-    asked = [search_flags.settings(flags(search="tpe", range=["a=1,2"], search_seed=seed)) for seed in (None, 3)]
-    with sweeps.open_sweep(tmp_path / "sweep", asked[0]):
-        pass
-    with (
-        pytest.raises(ConfigError, match=r"\(search.search_seed: 0 -> 3\)"),
-        sweeps.open_sweep(tmp_path / "sweep", asked[1]),
-    ):
-        pass
-    assert os.listdir(tmp_path / "sweep")

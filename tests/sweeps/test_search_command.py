@@ -9,7 +9,9 @@ import time
 
 import optuna
 
+from vae_jax import cli
 from vae_jax.reporting.log import read_rows
+from vae_jax.sweeps import command, estimate
 from vae_jax.sweeps import folder as sweeps
 
 FLAGS = [
@@ -61,12 +63,15 @@ def test_a_search_whose_driver_is_killed_ends_with_each_run_once(root, tmp_path)
         assert list(trial.intermediate_values.values()) == [row["neg_elbo_nats"] for row in rows]
 
 
-def test_a_dry_run_of_a_search_writes_nothing(root, tmp_path):
-    process = start(root, "--dry_run", f"--workdir={tmp_path / 'sweep'}")
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
-    assert out.startswith(
-        "4 runs, chosen by random in batches of 2 out of hypers.beta=log_uniform(0.1,10); the first:\n"
-    )
-    assert "2 runs in one program: vae on digits" in out
+def test_a_dry_run_of_a_search_tells_of_its_first_batch_and_writes_nothing(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(estimate, "estimates", lambda groups, _: [{"memory_mb": 1.0, "seconds": 1.0}] * len(groups))
+    flags = cli.parser("")
+    command.add_flags(flags)
+    cli.add_data_dir(flags)
+    cli.add_trackers(flags, default="none")
+    command.run(*cli.parse_with_overrides(flags, [*FLAGS, "--dry_run", f"--workdir={tmp_path / 'sweep'}"]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "4 runs, chosen by random in batches of 2 out of hypers.beta=log_uniform(0.1,10); the first:"
+    assert lines[1].startswith("2 runs in 1 program")
     assert not (tmp_path / "sweep").exists()

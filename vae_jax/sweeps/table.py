@@ -19,6 +19,7 @@ from vae_jax.training.folder import read_config, read_results, replacing
 Row = dict[str, Any]
 
 SEEDS = ("seed", "data.seed")  # what makes runs repetitions of each other
+ENDED = (sweeps.DONE, sweeps.STOPPED)  # with results
 SELECTED_BY = ("validation.neg_elbo_nats", "validation.loss")  # the first that there is
 
 
@@ -63,7 +64,7 @@ def best(rows: Sequence[Row], selected_by: str | None = None) -> Row | None:
     The default figure is -ELBO, or the loss of models that have none: a weighted loss is not the same thing for
     different weights. No figure of the test split has a say.
     """
-    finished = [row for row in rows if row["status"] in (sweeps.DONE, sweeps.STOPPED)]
+    finished = [row for row in rows if row["status"] in ENDED]
     name = selected_by or selection(rows)
     return min((row for row in finished if row.get(name) is not None), key=lambda row: row[name], default=None)
 
@@ -121,7 +122,7 @@ def _row(path: pathlib.Path, name: str, status: str) -> Row:
     config = read_config(folder)
     row |= {"seed": config["seed"], "data.seed": config["data"]["seed"]}
     step = None
-    if status in (sweeps.DONE, sweeps.STOPPED):
+    if status in ENDED:
         results = read_results(folder)
         step = results["best_step"]
         row |= {f"test.{figure}": value for figure, value in results["test"].items()}
