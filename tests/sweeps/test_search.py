@@ -162,6 +162,12 @@ def test_of_members_in_step_the_best_goes_on(tmp_path):
     assert [sweeps.status(tmp_path, run) for run in sweeps.run_names(tmp_path)] == ["stopped"] * 3 + ["done"]
 
 
+def test_the_next_driver_compares_with_what_the_last_one_saw(tmp_path):
+    for num in (4, 8):
+        drive(tmp_path, make_search("grid", num, "asha", ranges={}, points=BETAS), length=9)
+    assert sweeps.status(tmp_path, "0007") == "stopped"  # the best of its batch, but there was a better one
+
+
 def test_a_log_that_is_cut_short_and_written_again_is_told_once(tmp_path):
     class Resumed(Runs):
         def validate(self, run):
@@ -204,13 +210,18 @@ def test_a_small_space_is_gone_through_once(tmp_path):
     assert any("the search ends with 6 runs" in line for line in said)
 
 
-def test_a_point_that_is_no_config_is_passed_over():
+@pytest.mark.parametrize("limit", [1, 0])
+def test_a_point_that_is_no_config_is_passed_over(limit):
     def picky(overrides):
-        if overrides["hypers.beta"] > 1:
+        if overrides["hypers.beta"] > limit:
             raise ConfigError("too large")
         return resolve(overrides)
 
-    assert len(first_batch(make_search(), picky)) == 4
+    if limit:
+        assert len(first_batch(make_search(), picky)) == 4
+    else:
+        with pytest.raises(ConfigError, match="too large"):
+            first_batch(make_search(), picky)
 
 
 def test_a_figure_that_no_run_has_ends_the_search_and_its_jobs(tmp_path):

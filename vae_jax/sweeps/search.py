@@ -91,18 +91,27 @@ class _Asking(NamedTuple):
     say: Callable[[str], None]
 
     def ask(self, number: int) -> tuple[Point, Any] | None:
-        """Return a new point and its trial."""
+        """Return a new point and its trial, or None where there seems to be none.
+
+        Raises:
+            ConfigError: no point is a config.
+        """
         found: list[Point] = []
+        refused: list[ConfigError] = []  # each value is allowed, but not all of them together
 
         def usable(overrides: Overrides) -> bool:
             try:
                 found.append(self.resolve(overrides))
-            except ConfigError as error:  # each value is allowed, but not all of them together
-                self.say(f"passed over: {error}")
+            except ConfigError as error:
+                refused.append(error)
                 return False
             return found[-1].fingerprint not in self.known
 
         asked = self.study.ask(number, usable)
+        if refused and not self.known and asked is None:
+            raise refused[-1]
+        if refused:
+            self.say(f"{len(refused)} points passed over, such as {refused[-1]}")
         if asked is None:
             return None
         overrides, trial = asked

@@ -42,12 +42,12 @@ class Study:
         self._optuna.logging.set_verbosity(self._optuna.logging.ERROR)
         self._space, self._where = space, self._distributions(space)
         pruners = self._optuna.pruners
-        self._pruner = {
+        pruner = {
             "none": pruners.NopPruner,
             "asha": lambda: pruners.SuccessiveHalvingPruner(min_resource=1),
             "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=validations),
         }[prune]()
-        self._study = self._optuna.create_study(study_name=_NAME, direction="minimize", pruner=self._pruner)
+        self._study = self._optuna.create_study(study_name=_NAME, direction="minimize", pruner=pruner)
         self._copy: Any = None
 
     def copy_to(self, file: pathlib.Path) -> None:
@@ -97,10 +97,6 @@ class Study:
         if self._copy:
             with _storage_errors(self._file):
                 self._copy.add_trial(told)
-
-    def trials(self) -> list[Any]:
-        """Return the trials so far, as Optuna has them."""
-        return self._study.get_trials()
 
     def _distributions(self, space: Space) -> dict[str, Any]:
         make = self._optuna.distributions
