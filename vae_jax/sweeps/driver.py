@@ -96,7 +96,9 @@ class _Jobs:
 
     def alive(self) -> set[str]:
         """Return the jobs that run or are queued, those that another driver has started included."""
-        return self.launcher.running() | {job for job in self.open if sweeps.is_held(self._file(job, "lock"))}
+        known = self.launcher.running()
+        # Only the others: to look at a lock is to hold it for a moment, and a worker that starts just then would end.
+        return known | {job for job in self.open - known if sweeps.is_held(self._file(job, "lock"))}
 
     def start(self) -> bool:
         """Start what there is room for; return whether any job is still to be finished."""
