@@ -2,6 +2,7 @@
 
     python scripts/sweep.py --config=configs/digits.py --sweep=beta              # sweep_beta() of the config file
     python scripts/sweep.py --set hypers.beta=1,2,4 --set "seed=range(10)"       # all combinations, 30 runs
+    python scripts/sweep.py --range "hypers.beta=log_uniform(0.1,10)" --search=tpe --num=40 [--prune=asha]
     python scripts/sweep.py status --workdir=SWEEP                               # where the runs stand
     python scripts/sweep.py table --workdir=SWEEP [--metric=test.mse]            # means over seeds; table.csv
     python scripts/sweep.py plot --workdir=SWEEP [--metric=test.mse]             # pictures
@@ -10,6 +11,12 @@ Values are such as 1,2,4 or (500,),(200,200) or range(10), linspace(0,1,5), geom
 of --set the first values go together, and the second ones. With --range field=log_uniform(1e-4,1e-2) --num=20 points
 are drawn; uniform(0,1), whole(2,64) and choices a,b,c are the other ranges. `variant` stands for the config's argument.
 --config.path.to.field=value holds for all runs.
+
+With --search, points are chosen by the validation figures of the runs before them (Optuna's TPE), or at random, a batch
+of --parallel at a time; --search=grid takes those of --set in their order, which is of use with --prune alone. --prune
+ends bad runs early. The same search asks for the same points once more, and after any kill; but with --prune it need
+not, for what is ended depends on the order in which figures arrive. A larger --num goes on. study.db is for Optuna's
+own tools.
 
 The same command goes on where it was interrupted, and runs nothing twice; --retry runs again what has failed. Runs that
 differ in seed and hyperparameters are members of one program, others processes of their own. --dry_run tells of them.

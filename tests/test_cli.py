@@ -43,6 +43,7 @@ def test_exit_codes_tell_the_errors_apart():
         "Preempted": 75,
         "Diverged": 76,
         "NotReproduced": 77,
+        "SomeFailed": 78,
     }
 
 

@@ -41,6 +41,7 @@ OWNERS = {
     "flax": {"nn", "models", "benchmark/flax_example.py"},
     "orbax": {"training/checkpoint.py"},
     "huggingface_hub": {"hub.py"},
+    "optuna": {"sweeps/study.py"},
     **{library: {"reporting/trackers"} for library in ("wandb", "mlflow", "tensorboardX")},
     **{library: {"benchmark"} for library in ("torch", "pythae")},
     **{library: {"data"} for library in ("tensorflow_datasets", "grain", "pooch", "datasets")},

@@ -192,7 +192,8 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     """Run a script's `main(argv)` and end the process with the exit code of `vae_jax.errors`.
 
     0 done, 1 a bug, 2 usage or config, 65 bad data, 73 cannot create output, 74 storage, 75 stopped and resumable,
-    76 diverged, 77 not reproduced, 130 interrupted at once. A bug's traceback goes to a file that the message names.
+    76 diverged, 77 not reproduced, 78 runs of a sweep have failed, 130 interrupted at once. A bug's traceback goes to a
+    file that the message names.
     """
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)

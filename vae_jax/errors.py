@@ -56,3 +56,9 @@ class NotReproduced(UserError):
     """A run that was run again, and came out otherwise than the promise for it allows."""
 
     exit_code = 77
+
+
+class SomeFailed(UserError):
+    """A sweep is over, and some of its runs have failed."""
+
+    exit_code = 78

@@ -11,12 +11,13 @@ import functools
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vae_jax.errors import Preempted, StorageError
+from vae_jax.errors import Preempted, StorageError, UserError
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.launchers.task import Task
+from vae_jax.training.folder import read_config
 from vae_jax.training.stop import StopRequest
 
 _RESUME = Preempted.exit_code
@@ -58,12 +59,12 @@ def drive(
     Raises:
         Preempted: a signal has arrived; the jobs were asked to save and stop, and the same command goes on.
         StorageError: a job could not write its files; nothing is lost, and the same command goes on.
+        UserError: of the source; the jobs were asked to save and stop.
     """
     jobs = _Jobs(path, launcher, settings, say)
     with StopRequest() as stopping:
         while True:
-            more = source.more()
-            source.watch()
+            more = _points(source, launcher)
             waiting = jobs.start()
             jobs.end()
             if not waiting and not more and not jobs.alive():
@@ -72,6 +73,17 @@ def drive(
                 launcher.stop()
                 raise Preempted(f"{stopping.signal_name}: the jobs are stopped; the same command finishes the sweep")
             time.sleep(_POLL_SECONDS)
+
+
+def _points(source: Source, launcher: Any) -> bool:
+    """Return whether there may be more points. What the source cannot go on with ends the jobs as well."""
+    try:
+        more = source.more()
+        source.watch()
+    except UserError:
+        launcher.stop()
+        raise
+    return more
 
 
 class _Jobs:
@@ -86,7 +98,9 @@ class _Jobs:
 
     def alive(self) -> set[str]:
         """Return the jobs that run or are queued, those that another driver has started included."""
-        return self.launcher.running() | {job for job in self.open if sweeps.is_held(self._file(job, "lock"))}
+        known = self.launcher.running()
+        # Only the others: to look at a lock is to hold it for a moment, and a worker that starts just then would end.
+        return known | {job for job in self.open - known if sweeps.is_held(self._file(job, "lock"))}
 
     def start(self) -> bool:
         """Start what there is room for; return whether any job is still to be finished."""
@@ -137,3 +151,22 @@ class _Jobs:
 
     def _file(self, job: str, suffix: str) -> pathlib.Path:
         return self.path / "jobs" / f"{job}.{suffix}"
+
+
+def plan_jobs(
+    path: pathlib.Path,
+    most: int | None,
+    estimates: Callable[[Sequence[tuple[Mapping[str, Any], int]]], list[dict[str, Any]]],
+    groups_of: Callable[..., list[list[int]]],
+) -> list[str]:
+    """Write down jobs for the runs that have none, and return their names."""
+    runs = sweeps.without_job(path)
+    if not runs:
+        return []
+    configs = [read_config(path / "runs" / run) for run in runs]
+    groups = groups_of(configs, most)
+    found = estimates([(configs[group[0]], len(group)) for group in groups])
+    return [
+        sweeps.add_job(path, [runs[number] for number in group], estimate)
+        for group, estimate in zip(groups, found, strict=True)
+    ]

@@ -6,11 +6,12 @@ import json
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vae_jax import config as configs
 from vae_jax.errors import ConfigError
+from vae_jax.sweeps.plan import static
 
 Shape = tuple[Mapping[str, Any], int]  # the config of a run of a group, and how many runs the group has
 
@@ -33,6 +34,26 @@ def estimates(groups: Sequence[Shape], data_dir: pathlib.Path | None) -> list[di
             raise ConfigError(last.removeprefix("error: "))
         found.append(json.loads(ended.stdout.splitlines()[-1]))
     return found
+
+
+def remembered(
+    data_dir: pathlib.Path | None, say: Callable[[str], None]
+) -> Callable[[Sequence[Shape]], list[dict[str, Any]]]:
+    """Return what estimates groups, time and again, and says so; what was not among the first is taken to be as the
+    largest of these, for a search must not wait for its measurement.
+    """
+    known: dict[tuple[str, int], dict[str, Any]] = {}
+
+    def of(groups: Sequence[Shape]) -> list[dict[str, Any]]:
+        keys = [(static(config), members) for config, members in groups]
+        if not known:
+            known.update(zip(keys, estimates(groups, data_dir), strict=True))
+        largest = max(known.values(), key=lambda estimate: estimate["memory_mb"])
+        found = [known.get(key, largest) for key in keys]
+        say(total_text(groups, found))
+        return found
+
+    return of
 
 
 def total_text(groups: Sequence[Shape], found: Sequence[Mapping[str, Any]]) -> str:

@@ -16,10 +16,12 @@ import os
 import pathlib
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vae_jax import config as configs
+from vae_jax.config_rules import flatten
 from vae_jax.errors import ConfigError, OutputError, StorageError
 from vae_jax.sweeps.plan import Point
 from vae_jax.training.folder import write_json, write_text
@@ -66,11 +68,9 @@ def held(file: pathlib.Path, what: str) -> Iterator[None]:
         OutputError: another process holds it.
     """
     with open(file, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _taken(lock):
             lock.seek(0)
-            raise OutputError(f"{what} is in use by {lock.read().strip() or 'another process'}") from error
+            raise OutputError(f"{what} is in use by {lock.read().strip() or 'another process'}")
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
@@ -204,6 +204,16 @@ def is_held(lock: pathlib.Path) -> bool:
         return True
 
 
+def _taken(lock: Any) -> bool:
+    """Take a lock if it is free; who only looks whether it is held has it for a moment, so try for some time."""
+    for _ in range(10):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def _read(file: pathlib.Path, missing: str) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text()))
@@ -214,7 +224,7 @@ def _read(file: pathlib.Path, missing: str) -> dict[str, Any]:
 
 
 def _refuse_other(path: pathlib.Path, asked: Mapping[str, Any]) -> None:
-    before = read_sweep(path)
+    before, asked = dict(flatten(read_sweep(path))), dict(flatten(asked))
     for name in sorted(before.keys() | asked.keys()):
         if before.get(name) != asked.get(name):
             raise ConfigError(

@@ -55,12 +55,12 @@ def grouped(configs_of_runs: Sequence[Mapping[str, Any]], most: int | None = Non
     """
     groups: dict[str, list[int]] = {}
     for number, config in enumerate(configs_of_runs):
-        groups.setdefault(_static(config, number), []).append(number)
+        groups.setdefault(static(config, number), []).append(number)
     size = most or len(configs_of_runs)
     return [group[first : first + size] for group in groups.values() for first in range(0, len(group), size)]
 
 
-def _static(config: Mapping[str, Any], number: int) -> str:
+def static(config: Mapping[str, Any], number: int = 0) -> str:
     """Return what runs of one program have in common, as text."""
     tree = json.loads(configs.to_json(config))
     if "pretrain_epochs" in tree["hypers"]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vae_jax.reporting import sweep_figures as figures
+from vae_jax.reporting.figures import save_lines
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.sweeps.table import Row, best, over_seeds, selection, swept
+from vae_jax.sweeps.table import ENDED, Row, best, over_seeds, selection, swept
 from vae_jax.training.folder import replacing
 
 _STATES = (sweeps.DONE, sweeps.STOPPED, sweeps.RUNNING, sweeps.WAITING, sweeps.FAILED)
@@ -60,7 +62,8 @@ def table_text(rows: Sequence[Row], metric: str, selected_by: str | None) -> str
 def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.Path]:
     """Write the pictures that suit the number of fields that vary, and return their paths.
 
-    One field: its effect, with standard errors. Two: a heat map. Two or more: parallel coordinates of all runs.
+    One field: its effect, with standard errors. Two: a heat map. Two or more: parallel coordinates of all runs. Of a
+    search also the lowest figure of those that it goes by, over its runs.
 
     Raises:
         ConfigError: no run has the figure.
@@ -72,8 +75,8 @@ def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.P
     value = [row["mean"] for row in means]
     drawn = []
 
-    def at(kind: str) -> Any:
-        drawn.append(path / "pictures" / f"{kind}-{metric}.png")
+    def at(kind: str, of: str = metric) -> Any:
+        drawn.append(path / "pictures" / f"{kind}-{of}.png")
         return replacing(drawn[-1])
 
     if len(varied) == 1:
@@ -88,6 +91,12 @@ def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.P
         with at("parallel") as part:
             columns = {name: _column(finished, name) for name in varied or ["seed"]}
             figures.save_parallel(part, columns, [row[metric] for row in finished], metric)
+    if search := sweeps.read_sweep(path).get("search"):
+        by = search["metric"] or selection(rows)
+        found = [(number, row[by]) for number, row in enumerate(rows, 1) if row["status"] in ENDED and by in row]
+        lowest = list(itertools.accumulate((value for _, value in found), min))
+        with at("search", by) as part:
+            save_lines(part, {"lowest so far": ([number for number, _ in found], lowest)}, ("run", by))
     return drawn
 
 

@@ -19,7 +19,8 @@ from vae_jax.training.folder import read_config, read_results, replacing
 Row = dict[str, Any]
 
 SEEDS = ("seed", "data.seed")  # what makes runs repetitions of each other
-_SELECTED_BY = ("validation.neg_elbo_nats", "validation.loss")  # the first that there is
+ENDED = (sweeps.DONE, sweeps.STOPPED)  # with results
+SELECTED_BY = ("validation.neg_elbo_nats", "validation.loss")  # the first that there is
 
 
 def make_rows(path: pathlib.Path) -> list[Row]:
@@ -63,14 +64,14 @@ def best(rows: Sequence[Row], selected_by: str | None = None) -> Row | None:
     The default figure is -ELBO, or the loss of models that have none: a weighted loss is not the same thing for
     different weights. No figure of the test split has a say.
     """
-    finished = [row for row in rows if row["status"] in (sweeps.DONE, sweeps.STOPPED)]
+    finished = [row for row in rows if row["status"] in ENDED]
     name = selected_by or selection(rows)
     return min((row for row in finished if row.get(name) is not None), key=lambda row: row[name], default=None)
 
 
 def selection(rows: Sequence[Row]) -> str:
     """Return the validation figure that `best` goes by."""
-    return next((name for name in _SELECTED_BY if any(name in row for row in rows)), _SELECTED_BY[-1])
+    return next((name for name in SELECTED_BY if any(name in row for row in rows)), SELECTED_BY[-1])
 
 
 def default_metric(rows: Sequence[Row]) -> str:
@@ -108,13 +109,20 @@ def write_table(path: pathlib.Path, rows: Sequence[Row]) -> list[pathlib.Path]:
     return [path / "table.csv", path / "table.parquet"]
 
 
+def validation_row(folder: pathlib.Path, step: int | None) -> Mapping[str, Any]:
+    """Return the row of a run's validation at a step, or that of the lowest loss; it is empty where there is none."""
+    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "validation"]
+    chosen = [row for row in rows if step in (None, row["step"])]
+    return min(chosen, key=lambda row: row["loss"], default={})
+
+
 def _row(path: pathlib.Path, name: str, status: str) -> Row:
     folder = path / "runs" / name
     row: Row = {"run": name, "status": status, **sweeps.read_point(path, name)["overrides"]}
     config = read_config(folder)
     row |= {"seed": config["seed"], "data.seed": config["data"]["seed"]}
     step = None
-    if status in (sweeps.DONE, sweeps.STOPPED):
+    if status in ENDED:
         results = read_results(folder)
         step = results["best_step"]
         row |= {f"test.{figure}": value for figure, value in results["test"].items()}
@@ -122,16 +130,9 @@ def _row(path: pathlib.Path, name: str, status: str) -> Row:
     if status == sweeps.FAILED:
         failure = sweeps.read_failure(path, name)
         row |= {"exit_code": failure["exit_code"], "error": failure["message"]}
-    selected = _validation(folder, step)
+    selected = validation_row(folder, step)
     row |= {f"validation.{figure}": value for figure, value in selected.items() if figure not in ("step", "split")}
     return row | {"folder": str(folder.relative_to(path))}
-
-
-def _validation(folder: pathlib.Path, step: int | None) -> Mapping[str, Any]:
-    """Return the row of the validation at a step, or of the lowest loss."""
-    rows = [row for row in read_rows(folder / "metrics.jsonl") if row["split"] == "validation"]
-    chosen = [row for row in rows if step in (None, row["step"])]
-    return min(chosen, key=lambda row: row["loss"], default={})
 
 
 def _fields(rows: Sequence[Row]) -> list[str]:
