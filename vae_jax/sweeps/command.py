@@ -36,7 +36,7 @@ def add_flags(flags: argparse.ArgumentParser) -> None:
     for name, text in (("set", "all combinations"), ("zip", "values that go together"), ("range", "where it may lie")):
         metavar = "FIELD=RANGE" if name == "range" else "FIELD=VALUES"
         flags.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=f"{text}; may be repeated")
-    flags.add_argument("--num", type=int, help="how many points to draw out of --range")
+    flags.add_argument("--num", type=int, help="how many points to draw out of --range, or runs of a search")
     flags.add_argument("--members", type=int, help="most runs in one program (default: all that fit)")
     flags.add_argument("--slots", type=int, help="processes at a time (default: one for each GPU, or one)")
     flags.add_argument("--launcher", default="local", help="local or slurm (default: local)")
