@@ -17,7 +17,7 @@ import numpy as np
 
 from vae_jax import results
 from vae_jax.config import fingerprint
-from vae_jax.data.dataset import Dataset, described, sha256
+from vae_jax.data.dataset import Dataset, described
 from vae_jax.data.feed import Feed, make_feed, make_spec
 from vae_jax.errors import Diverged
 from vae_jax.evaluation.summary import SEED
@@ -60,33 +60,30 @@ def run_group(
     model, feeds, members = make_members(every, dataset)
     spec = make_spec(dataset, config["data"]["pixels"])
     evaluate = functools.cache(lambda: results.make_evaluate(config, dataset, spec, model, feeds)[0])
+    written = functools.cache(lambda: manifest.make_manifest(config, described(dataset)) | {"members": len(runs)})
+    left = set(sweeps.open_runs(path, keep.name))
     with contextlib.ExitStack() as stack, StopRequest() as stopping:
-        left = set(sweeps.open_runs(path, keep.name))
-        for run, one in zip(runs, every, strict=True):
-            if run in left:
-                stack.enter_context(open_folder(path / "runs" / run, one))
-        folders = [_Folder(path, run, one, stack, trackers) for run, one in zip(runs, every, strict=True)]
-        written = functools.cache(lambda: manifest.make_manifest(config, described(dataset)) | {"members": len(runs)})
+        folders = {
+            number: _Folder(path, run, every[number], stack, trackers) for number, run in enumerate(runs) if run in left
+        }
 
         def begin(number: int, step: int) -> None:
-            if runs[number] in left:
-                folders[number].begin(step, written, sha256(dataset))
+            if number in folders:
+                folders[number].begin(step, written)
 
         def deliver(number: int, tree: Tree | None, ended: Ended) -> None:
-            if runs[number] in left:
-                share = (time.monotonic() - started_at) / len(runs)
-                folders[number].finish(tree, ended, dataset, lambda tree: evaluate()(tree) | {"seconds_total": share})
+            if number in folders:
+                share = {"seconds_total": (time.monotonic() - started_at) / len(runs)}
+                folders[number].finish(tree, ended, dataset, lambda tree: evaluate()(tree) | share)
+
+        def stop(number: int) -> bool:
+            return asked_to_stop(path / "runs" / runs[number])
 
         progress = stack.enter_context(Progress(_steps(config, dataset), 0, len(runs) * config["train"]["batch_size"]))
-        callbacks = Callbacks(
-            begin,
-            functools.partial(_write, folders, progress),
-            lambda number: asked_to_stop(path / "runs" / runs[number]),
-            deliver,
-            say,
-        )
+        write = functools.partial(_write, folders, progress)
         kept = Keep(keep, config["checkpoint"]["every_seconds"], stopping)
-        fit_members(model, config, feeds, members, stream(SEED, "evaluate"), callbacks, kept)
+        told = Callbacks(begin, write, stop, deliver, say)
+        fit_members(model, config, feeds, members, stream(SEED, "evaluate"), told, kept)
 
 
 def make_members(every: Sequence[Mapping[str, Any]], dataset: Dataset) -> tuple[Model, dict[str, Feed], list[Member]]:
@@ -110,14 +107,14 @@ class _Folder:
         trackers: Sequence[str],
     ):
         self.sweep, self.run, self.config, self._stack, self._trackers = sweep, run, config, stack, trackers
-        self.path = sweep / "runs" / run
+        self.path = stack.enter_context(open_folder(sweep / "runs" / run, config))
         self.log: MetricLog | None = None
 
-    def begin(self, step: int, make_manifest: Callable[[], dict[str, Any]], data_sha256: str) -> None:
+    def begin(self, step: int, make_manifest: Callable[[], dict[str, Any]]) -> None:
         """Write the manifest, or a restart into it, and open the log at a step."""
         if (self.path / "manifest.json").exists():
             begun = read_manifest(self.path)
-            results.check_data(begun, data_sha256)
+            results.check_data(begun, make_manifest()["data"]["sha256"])
             content = manifest.note_restart(begun, step)
         else:
             content = manifest.of_other_run(make_manifest(), self.config)
@@ -137,15 +134,14 @@ class _Folder:
             checkpoints.save(int(tree["state"]["step"]), tree)
         figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
         write_json(self.path / "results.json", figures)
-        if self.log:
-            self.log.results(figures["steps"], figures, ())
+        self.log.results(figures["steps"], figures, ())
 
 
 def _write(
-    folders: Sequence[_Folder], progress: Progress, step: int, split: str, rows: Mapping[int, Mapping[str, float]]
+    folders: Mapping[int, _Folder], progress: Progress, step: int, split: str, rows: Mapping[int, Mapping[str, float]]
 ) -> None:
     for number, row in rows.items():
-        if folders[number].log:
+        if number in folders:
             folders[number].log.write(step, split, row)
     if split == "train":
         progress.update(step, f"{len(rows)} runs, mean loss {np.mean([row['loss'] for row in rows.values()]):.4g}")
