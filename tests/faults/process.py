@@ -16,16 +16,16 @@ FLAGS = [
     "--config=configs/digits.py",
     "--config.model.encoder.hidden=16",
     "--config.train.steps_per_call=10",
-    "--config.checkpoint.every_seconds=0",
     "--config.evaluate.num_importance_samples=2",
 ]
 STEPS = 240
 UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # between two runs that are equal
 
 
-def train(folder, *flags, epochs=STEPS // 20):
-    """Return the command of a run of 240 steps, which saves after every tenth."""
-    return ["scripts/train.py", f"--workdir={folder}", *FLAGS, f"--config.train.epochs={epochs}", *flags]
+def train(folder, *flags, epochs=STEPS // 20, every=0):
+    """Return the command of a run of 240 steps, which saves after every tenth, if so many seconds have passed."""
+    fields = f"--config.train.epochs={epochs}", f"--config.checkpoint.every_seconds={every}"
+    return ["scripts/train.py", f"--workdir={folder}", *FLAGS, *fields, *flags]
 
 
 def environment(**more):

@@ -33,7 +33,7 @@ class Record:
     def __init__(self, config):
         self.full, self.rows = config.getoption("--faults") == "full", {}
         self.writes = self.full and not hasattr(config, "workerinput")
-        config.addinivalue_line("markers", "fault(case, injected, promised, short=1, full=1): see tests/faults/record.py")
+        config.addinivalue_line("markers", "fault(case, injected, promised, short, full): see tests/faults/record.py")
 
     def pytest_generate_tests(self, metafunc):
         """Run a test that takes `attempt` as often as its mark says."""
@@ -70,7 +70,11 @@ class Record:
     def pytest_sessionfinish(self):
         """Write the record."""
         if self.writes and self.rows:
-            versions = {"python": platform.python_version(), "jax": version("jax"), "orbax": version("orbax-checkpoint")}
+            versions = {
+                "python": platform.python_version(),
+                "jax": version("jax"),
+                "orbax": version("orbax-checkpoint"),
+            }
             date = datetime.datetime.now(datetime.UTC).date().isoformat()
             kept = {row["case"]: row for row in read_rows()}
             kept |= {case: {**row, "versions": versions, "date": date} for case, row in self.rows.items()}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_jax.errors import StorageError
+from vae_jax.reporting.events import EventFile
 
 
 class MetricLog:
@@ -85,17 +86,17 @@ class _TensorBoard:
     def __init__(self, folder: pathlib.Path, step: int):
         self._writer: Any = None
         try:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+            self._writer = EventFile(folder, step)
         except Exception as error:
             self._drop(error)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
         if self._writer is not None:
             try:
+                from tensorboardX.summary import scalar
+
                 for name, value in values.items():
-                    self._writer.add_scalar(f"{split}/{name}", value, step)
+                    self._writer.add(scalar(f"{split}/{name}", value), step)
             except Exception as error:
                 self._drop(error)
 
