@@ -19,7 +19,11 @@ FLAGS = [
     "--config.evaluate.num_importance_samples=2",
 ]
 STEPS = 240
+SECONDS = 250  # that a process may take, on a machine that is busy
 UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # between two runs that are equal
+
+
+started = []  # all processes, so that none outlives its test
 
 
 def train(folder, *flags, epochs=STEPS // 20, every=0):
@@ -37,12 +41,13 @@ def start(command, env=None, python=sys.executable, **settings):
     """Start a script with its flags."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     settings = {"cwd": ROOT, "env": environment(**(env or {})), "text": True, **pipes, **settings}
-    return subprocess.Popen([python, *command], **settings)
+    started.append(subprocess.Popen([python, *command], **settings))
+    return started[-1]
 
 
 def ended(process):
     """Wait for the end and return (exit code, standard output, standard error)."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=SECONDS)
     return process.returncode, out, err
 
 
