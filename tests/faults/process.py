@@ -14,11 +14,10 @@ from vae_jax.training.fingerprint import state_sha256
 
 FLAGS = [
     "--config=configs/digits.py",
-    "--config.model.encoder.hidden=16",
+    "--config.train.epochs=12",
     "--config.train.steps_per_call=10",
     "--config.evaluate.num_importance_samples=2",
 ]
-STEPS = 240
 SECONDS = 250  # that a process may take, on a machine that is busy
 UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # between two runs that are equal
 
@@ -26,9 +25,9 @@ UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # bet
 started = []  # all processes, so that none outlives its test
 
 
-def train(folder, *flags, epochs=STEPS // 20, every=0):
+def train(folder, *flags, hidden=16, every=0):
     """Return the command of a run of 240 steps, which saves after every tenth, if so many seconds have passed."""
-    fields = f"--config.train.epochs={epochs}", f"--config.checkpoint.every_seconds={every}"
+    fields = f"--config.model.encoder.hidden={hidden}", f"--config.checkpoint.every_seconds={every}"
     return ["scripts/train.py", f"--workdir={folder}", *FLAGS, *fields, *flags]
 
 
@@ -87,7 +86,7 @@ def wait_for(process, happened):
     while process.poll() is None:
         if happened():
             return True
-        time.sleep(0.001)
+        time.sleep(0.002)
     return False
 
 

@@ -128,13 +128,13 @@ def test_all_damaged(tmp_path, half_way):
 
 @pytest.mark.fault(
     "checkpoint of another config",
-    injected="the checkpoint of a run with another network; of one with the same shapes and another learning rate",
+    injected="the checkpoint of a run with another network; of one with the same shapes and another beta",
     promised="exit code 2, one line, the checkpoint is left as it is",
     full=2,
 )
 def test_foreign_checkpoint(tmp_path, half_way, attempt):
     folder, other = copy(half_way, tmp_path / "run"), tmp_path / "other"
-    changes = ("--config.hypers.learning_rate=0.5", "--config.model.latent=3")
+    changes = ("--config.hypers.beta=0.5", "--config.model.latent=3")
     process = start([*train(other, changes[attempt])])
     assert wait_for_step(process, other, 200)
     process.send_signal(signal.SIGTERM)
