@@ -22,7 +22,7 @@ def write_run(folder, variant):
 
 def write_npz(folder, **changes):
     folder.mkdir()
-    arrays = {"images": np.full((9, 4, 4), 0.5), "labels": np.arange(9)} | changes
+    arrays = {"images": np.arange(144.0).reshape(9, 4, 4) / 144, "labels": np.arange(9)} | changes
     for split in "train", "validation", "test":
         np.savez(folder / f"{split}.npz", **{k: v for k, v in arrays.items() if v is not None})
 
@@ -54,6 +54,23 @@ def world(tmp_path_factory):
     write_npz(w / "range", images=np.full((9, 4, 4), 255.0))
     write_npz(w / "unlabelled", labels=None)
     write_npz(w / "sound")
+    write_npz(w / "one", images=np.eye(4)[None], labels=None)
+    for name, images in {
+        "constant": np.full((9, 4, 4), 0.5),
+        "first": np.arange(432.0).reshape(9, 3, 4, 4) / 432,  # its channels
+        "objects": np.array([{}] * 9),
+        "whole": np.ones((9, 4, 4), int),
+        "zero": np.zeros((0, 4, 4)),
+        "flat": np.ones((9, 16)),
+    }.items():
+        write_npz(w / name, images=images, labels=None)
+    write_npz(w / "negative", labels=np.arange(9) - 1)
+    (w / "npy").mkdir()
+    np.save(w / "npy" / "train.npy", np.arange(144.0).reshape(9, 4, 4) / 144)
+    (w / "npy" / "train.npy").write_bytes((w / "npy" / "train.npy").read_bytes()[:-50])
+    (w / "pickle").mkdir()
+    np.save(w / "pickle" / "train.npy", np.array([{}] * 9), allow_pickle=True)
+    (w / "run" / "checkpoints" / "100").mkdir(parents=True)
     write_npz(w / "long", labels=np.arange(10))
     write_npz(w / "truncated")
     (w / "truncated" / "train.npz").write_bytes((w / "truncated" / "train.npz").read_bytes()[:-100])

@@ -10,6 +10,7 @@ import sys
 from unittest import mock
 
 import jax
+import pytest
 
 from tests.conftest import ROOT
 from vae_jax import cli
@@ -20,6 +21,11 @@ NPZ = f"{CONFIG} {NEW} --config.data.name=npz --config.train.batch_size=8 --data
 FOLDER = f"{CONFIG} {NEW} --config.data.name=folder --config.train.batch_size=8 --data_dir={{w}}"
 MNIST = f"--config={ROOT}/configs/mnist.py:variant=dynamic {NEW}"
 OUT = "--out={w}/out.png"
+BAD_INPUT = pytest.mark.fault(
+    "bad input",
+    injected="flags, fields, data and run folders that are wrong, given to every script",
+    promised="its exit code, one line that says what was given and what was expected, nothing written",
+)
 
 
 def run(world, command):

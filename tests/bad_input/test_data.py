@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input.run import CONFIG, FOLDER, MNIST, NEW, NPZ, check, readable
+from tests.bad_input.run import BAD_INPUT, CONFIG, FOLDER, MNIST, NEW, NPZ, check, readable
 
 CASES = {
     # Data
@@ -25,10 +25,21 @@ CASES = {
     f"train.py {NPZ}/nan": (65, "npz, train images: 1 values are NaN or infinite, the first in image 4"),
     f"train.py {NPZ}/range": (65, "npz, train images: float values in 255..255, expected [0, 1]"),
     f"train.py {NPZ}/unlabelled --config.model.condition=true": (2, "model.condition=True needs labels", "'npz'"),
+    f"train.py {NPZ}/constant": (65, "npz, train images: all pixels are 0.5: there is nothing"),
+    f"train.py {NPZ}/first": (65, "{w}/first/train.npz: 'images' of shape (9, 3, 4, 4), expected the channels last"),
+    f"train.py {NPZ}/objects": (65, "{w}/objects/train.npz cannot be read as .npz: Object arrays cannot be loaded"),
+    f"train.py {NPZ}/whole": (65, "npz, train images: dtype int64, expected uint8 in 0..1 or float in [0, 1]"),
+    f"train.py {NPZ}/zero": (65, "npz, train images: shape (0, 4, 4, 1), expected [N,H,W,C] with no zero"),
+    f"train.py {NPZ}/flat": (65, "npz, train images: shape (9, 16), expected [N,H,W,C] with no zero"),
+    f"train.py {NPZ}/one": (2, "train.batch_size=8 is more than the 1 training examples of 'npz'"),
+    f"train.py {NPZ}/negative": (65, "{w}/negative/train.npz: 'labels' must be whole numbers from 0"),
+    f"train.py {NPZ}/npy": (65, "{w}/npy/train.npy cannot be read as .npy"),
+    f"train.py {NPZ}/pickle": (65, "{w}/pickle/train.npy cannot be read as .npy"),
     f"train.py {NPZ}/sound --config.train.steps_per_call=0": (2, "train.steps_per_call=0"),
 }
 
 
 @pytest.mark.parametrize("command", CASES, ids=readable)
+@BAD_INPUT
 def test_bad_input(world, command):
     check(world, command, *CASES[command])

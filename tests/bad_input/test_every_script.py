@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from tests.bad_input.run import ROOT, check, load, run
+from tests.bad_input.run import BAD_INPUT, ROOT, check, load, run
 from vae_jax import cli
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -104,6 +104,7 @@ CASES = [(script, *mistake) for script in SCRIPTS for mistake in mistakes(script
 
 
 @pytest.mark.parametrize("script, words, code, told", CASES, ids=[" ".join([s, *w])[:90] for s, w, *_ in CASES])
+@BAD_INPUT
 def test_bad_input(world, script, words, code, told):
     check(world, " ".join([script, *words]), code, *told)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input.run import CONFIG, NEW, ROOT, check, readable
+from tests.bad_input.run import BAD_INPUT, CONFIG, NEW, ROOT, check, readable
 
 CASES = {
     # Flags and fields
@@ -40,6 +40,14 @@ CASES = {
     f"train.py {CONFIG} {NEW} --config.train.epochs=0": (2, "train.epochs=0", "a whole number from 1"),
     f"train.py {CONFIG} {NEW} --config.train.epochs=None": (2, "train.epochs is not set"),
     f"train.py {CONFIG} {NEW} --config.seed=None": (2, "seed is not set"),
+    f"train.py {CONFIG} {NEW} --config.seed=4294967296": (2, "seed=4294967296", "from 0 to 4294967295"),
+    f"train.py {CONFIG} {NEW} --config.evaluate.num_importance_samples=0": (2, "num_importance_samples=0", "from 1"),
+    f"train.py {CONFIG} {NEW} --config.train.eval_every_epochs=0": (2, "train.eval_every_epochs=0", "from 1"),
+    f"train.py {CONFIG} {NEW} --config.hypers.learning_rate=0": (2, "hypers.learning_rate=0.0", "above 0"),
+    f"train.py --config={ROOT}/configs/zoo_discrete.py {NEW} --config.model.quantizer.codes=0": (
+        2,
+        "quantizer.codes=0",
+    ),
     f"train.py {CONFIG} {NEW} --config.seed=-1": (2, "seed=-1", "from 0 to 4294967295"),
     f"train.py {CONFIG} {NEW} --config.hypers.learning_rate=nan": (2, "hypers.learning_rate=nan", "above 0"),
     f"train.py {CONFIG} {NEW} --config.hypers.learning_rate=1e999": (2, "hypers.learning_rate=inf", "above 0"),
@@ -94,5 +102,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("command", CASES, ids=readable)
+@BAD_INPUT
 def test_bad_input(world, command):
     check(world, command, *CASES[command])

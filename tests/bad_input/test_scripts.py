@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input.run import CONFIG, NEW, OUT, ROOT, check, readable
+from tests.bad_input.run import BAD_INPUT, CONFIG, NEW, OUT, ROOT, check, readable
 
 CASES = {
     # Run folders
@@ -13,6 +13,9 @@ CASES = {
     f"train.py {CONFIG} --workdir={{w}}/{'x' * 300}": (73, "cannot be written: File name too long"),
     f"train.py {CONFIG} --workdir={{w}}/busy": (73, "{w}/busy is in use by process 4711 on elsewhere"),
     f"train.py {CONFIG} --workdir={{w}}/other --config.seed=3": (2, "{w}/other holds a run of another", "seed: 0 -> 3"),
+    f"train.py {CONFIG} --workdir={{w}}/other --config.train.batch_size=32": (2, "train.batch_size: 64 -> 32"),
+    f"train.py {CONFIG} --workdir={{w}}/other --config.data.seed=1": (2, "{w}/other holds a run", "data.seed: 0 -> 1"),
+    "sample.py --workdir={w}/run/checkpoints/100 --out={w}/out.png": (2, "no run folder", "did you mean {w}/run?"),
     f"train.py {CONFIG} --workdir={{w}}/foreign": (2, "{w}/foreign/config.json is not that of a run"),
     f"train.py {CONFIG} --workdir={{w}}/torn": (2, "{w}/torn/config.json cannot be read"),
     # The other scripts
@@ -67,5 +70,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("command", CASES, ids=readable)
+@BAD_INPUT
 def test_bad_input(world, command):
     check(world, command, *CASES[command])

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.faults.process import (
     SECONDS,
     copy,
@@ -81,6 +82,21 @@ def test_time_zone(tmp_path, undisturbed):
     assert ended(process)[0] == 75
     assert finish(train(folder), env={"TZ": "Pacific/Midway"})[0] == 0
     assert outcome(folder) == undisturbed
+
+
+@pytest.mark.fault(
+    "names of folders",
+    injected="a run folder that is relative, a symbolic link, and has spaces and letters of other scripts in its name",
+    promised="no effect: ends with the bits of the undisturbed run",
+    short=0,
+)
+def test_names_of_folders(tmp_path, half_way, undisturbed):
+    (tmp_path / "läuft 走 %s").symlink_to(copy(half_way, tmp_path / "run"))
+    relative = os.path.relpath(tmp_path / "läuft 走 %s", ROOT)
+    code, out, err = finish(train(relative))
+    assert (code, err) == (0, "")
+    assert "resuming at step" in out
+    assert outcome(tmp_path / "run") == undisturbed
 
 
 @pytest.mark.fault(
