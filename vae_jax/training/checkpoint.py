@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -209,8 +210,9 @@ def _orbax() -> Any:
     # 1.2 s to import: only when a checkpoint is due.
     from orbax.checkpoint import v1 as ocp
 
-    # What fails is raised to us; Orbax's threads and tasks would log the traceback as well, and TensorStore would print
-    # one for every file that it still writes when Orbax has closed its loop.
+    # What fails is raised to us; Orbax's threads and tasks would log the traceback as well, TensorStore would print one
+    # for every file that it still writes when Orbax has closed its loop, and Python a warning for each task left over.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     for name in "absl", "asyncio":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     told = sys.unraisablehook
