@@ -1,5 +1,6 @@
-# make demo: train the digits VAE.  make test: lint and all tests.  Both make .venv first; only Python >= 3.11 is needed.
+# make demo: train the digits VAE.  make test: lint and all tests.  make faults: all faults, which takes half an hour.
 # make lock: constraints/pyX.Y.txt, the versions for `pip install -c`; pins that are there and still serve are kept.
+# Each makes .venv first; only Python >= 3.11 is needed.
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -7,7 +8,7 @@ WORKDIR ?= runs/demo
 
 LOCKED ?= 3.11 3.12 3.13
 
-.PHONY: demo test lock clean
+.PHONY: demo test faults lock clean
 
 demo: $(VENV)/.core
 	$(RUN) scripts/train.py --config=configs/digits.py --workdir=$(WORKDIR)
@@ -16,6 +17,10 @@ demo: $(VENV)/.core
 test: $(VENV)/.test
 	$(RUN) -m ruff check .
 	$(RUN) -m pytest -n 2 --dist loadgroup
+
+# Writes docs/faults.jsonl and docs/faults.md. VAE_JAX_OTHER_PYTHON=python of an environment with another JAX
+faults: $(VENV)/.test
+	$(RUN) -m pytest tests/faults tests/test_hosts.py tests/bad_input --faults=full
 
 lock: $(VENV)/.core
 	$(RUN) -m pip install --quiet uv

@@ -100,6 +100,12 @@ def stop(processes, folder, step):
         assert "SIGTERM: saved at step" in errors(text)[0]
 
 
+@pytest.mark.fault(
+    "host of several",
+    injected="two processes are one run: SIGTERM to one of them, one instead of two, SIGKILL to either, a damaged "
+    "checkpoint",
+    promised="exit code 75 of all, one line that names who is gone; resumes with one or two; losses equal to rounding",
+)
 def test_two_then_one_then_two_of_which_one_is_killed_and_two_finish(start, tmp_path, undisturbed):
     folder = tmp_path / "run"
     stop(start(folder, 2, EPOCHS), folder, 40)
@@ -132,6 +138,11 @@ def test_each_of_two_reads_its_share_of_a_stream(start, tmp_path, undisturbed):
     assert_same(rows, undisturbed[: len(rows)])
 
 
+@pytest.mark.fault(
+    "host with an error",
+    injected="one of two has another config; both have a batch that does not divide; both diverge",
+    promised="both end with the same exit code and one line",
+)
 @pytest.mark.parametrize(
     ("flags", "own", "code", "said"),
     [

@@ -238,7 +238,9 @@ def _parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argpars
 
 def _unknown(flags: argparse.ArgumentParser, arg: str) -> str:
     name = arg.partition("=")[0]
-    known = [flag for action in flags._actions for flag in action.option_strings]
+    chosen = [a for a in flags._actions if isinstance(a, argparse._SubParsersAction)]
+    parsers = [flags, *(some for action in chosen for some in action.choices.values())]
+    known = [flag for some in parsers for action in some._actions for flag in action.option_strings]
     return f"argument {arg!r} is unknown{nearest(name, known) if name.startswith('--') else ''}"
 
 

@@ -15,7 +15,7 @@ from vae_jax.build import build
 from vae_jax.data.dataset import Dataset, sha256
 from vae_jax.data.feed import Feed, make_feed
 from vae_jax.data.order import steps_per_epoch
-from vae_jax.errors import DataError
+from vae_jax.errors import DataError, StorageError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
 from vae_jax.evaluation.judge import conditional_accuracy, train_judge
 from vae_jax.evaluation.splits import seen
@@ -104,12 +104,19 @@ def of_state(config: Mapping[str, Any], dataset: Dataset, tree: Tree, folder: pa
 
 
 def draw(config: Mapping[str, Any], parts: Parts, tree: Tree, pca: Pca, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Write the pictures of a finished run and return their paths."""
+    """Write the pictures of a finished run and return their paths.
+
+    Raises:
+        StorageError: the disk is full.
+    """
     trained = Trained(config, parts.spec, parts.model, tree["best"]["params"], tree["best"]["stats"])
     unit = "" if parts.model.log_weights is None else " nats"
     rows = read_rows(folder / "metrics.jsonl")
     test = seen(parts.feeds["test"], parts.spec.shape, 2000, ("image", "input", "label"))
-    return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)
+    try:
+        return save_pictures(folder / "pictures", trained, pca, test, parts.spec.num_classes > 0, rows, unit)
+    except OSError as error:
+        raise StorageError(f"writing {folder / 'pictures'} failed: {error.strerror or error}") from error
 
 
 def _num_dims(config: Mapping[str, Any], shape: tuple[int, int, int]) -> int | None:

@@ -6,7 +6,18 @@ import subprocess
 
 import pytest
 
-from tests.faults.process import ended, finish, outcome, start, train, wait_for_step
+from tests.faults.process import ended, finish, outcome, start, started, train, wait_for_step
+
+
+@pytest.fixture(autouse=True)
+def none_left():
+    """End what a test that failed has left behind."""
+    yield
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 @pytest.fixture

@@ -14,18 +14,21 @@ from vae_jax.training.fingerprint import state_sha256
 
 FLAGS = [
     "--config=configs/digits.py",
-    "--config.model.encoder.hidden=16",
+    "--config.train.epochs=12",
     "--config.train.steps_per_call=10",
-    "--config.checkpoint.every_seconds=0",
     "--config.evaluate.num_importance_samples=2",
 ]
-STEPS = 240
+SECONDS = 250  # that a process may take, on a machine that is busy
 UNEQUAL = ("seconds_total", "seconds_to_first_step", "images_per_second")  # between two runs that are equal
 
 
-def train(folder, *flags, epochs=STEPS // 20):
-    """Return the command of a run of 240 steps, which saves after every tenth."""
-    return ["scripts/train.py", f"--workdir={folder}", *FLAGS, f"--config.train.epochs={epochs}", *flags]
+started = []  # all processes, so that none outlives its test
+
+
+def train(folder, *flags, hidden=16, every=0):
+    """Return the command of a run of 240 steps, which saves after every tenth, if so many seconds have passed."""
+    fields = f"--config.model.encoder.hidden={hidden}", f"--config.checkpoint.every_seconds={every}"
+    return ["scripts/train.py", f"--workdir={folder}", *FLAGS, *fields, *flags]
 
 
 def environment(**more):
@@ -37,12 +40,13 @@ def start(command, env=None, python=sys.executable, **settings):
     """Start a script with its flags."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     settings = {"cwd": ROOT, "env": environment(**(env or {})), "text": True, **pipes, **settings}
-    return subprocess.Popen([python, *command], **settings)
+    started.append(subprocess.Popen([python, *command], **settings))
+    return started[-1]
 
 
 def ended(process):
     """Wait for the end and return (exit code, standard output, standard error)."""
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=SECONDS)
     return process.returncode, out, err
 
 
@@ -88,7 +92,7 @@ def wait_for(process, happened):
     while process.poll() is None:
         if happened():
             return True
-        time.sleep(0.001)
+        time.sleep(0.002)
     return False
 
 

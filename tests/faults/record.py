@@ -33,9 +33,7 @@ class Record:
     def __init__(self, config):
         self.full, self.rows = config.getoption("--faults") == "full", {}
         self.writes = self.full and not hasattr(config, "workerinput")
-        config.addinivalue_line(
-            "markers", "fault(case, injected, promised, short=1, full=1): see tests/faults/record.py"
-        )
+        config.addinivalue_line("markers", "fault(case, injected, promised, short, full): see tests/faults/record.py")
 
     def pytest_generate_tests(self, metafunc):
         """Run a test that takes `attempt` as often as its mark says."""

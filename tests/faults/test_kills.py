@@ -20,7 +20,7 @@ from tests.faults.process import (
 PROMISE = "the same command resumes; state, best parameters, results and metrics.jsonl equal the undisturbed run's bits"
 
 
-def at_start(process, folder, rng):
+def at_start(process, _, rng):
     """Import, data, compilation, reading of the checkpoint, the first steps."""
     time.sleep(rng.uniform(0, 4))
     return process.poll() is None
@@ -37,12 +37,12 @@ def in_saving(process, folder, rng):
     return wait_for_save(process, folder) and not time.sleep(rng.uniform(0, 0.03))
 
 
-def in_evaluation(process, folder, rng):
+def in_evaluation(process, _, rng):
     """While the test split is evaluated and the pictures are drawn."""
     return wait_for_line(process, "evaluating") and not time.sleep(rng.uniform(0, 3))
 
 
-def in_results(process, folder, rng):
+def in_results(process, _, rng):
     """While the results are written."""
     return wait_for_line(process, "pictures: ") and not time.sleep(rng.uniform(0, 0.02))
 

@@ -20,10 +20,10 @@ from tests.faults.process import (
 )
 
 MOMENTS = {
-    "compilation": lambda process, folder: wait_for_line(process, "run folder: "),
+    "compilation": lambda process, _: wait_for_line(process, "run folder: "),
     "a step": lambda process, folder: wait_for_step(process, folder, 30),
     "a save": lambda process, folder: wait_for_step(process, folder, 60) and wait_for_save(process, folder),
-    "evaluation": lambda process, folder: wait_for_line(process, "evaluating"),
+    "evaluation": lambda process, _: wait_for_line(process, "evaluating"),
 }
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
 CASES = [(moment, SIGNALS[(i + turn) % 3]) for turn in range(3) for i, moment in enumerate(MOMENTS)]

@@ -91,6 +91,9 @@ def checked(dataset: Dataset) -> Dataset:
             raise DataError(
                 f"{dataset.name}, {name} factors: shape {factors.shape}, expected {len(images), len(dataset.factors)}"
             )
+    images = dataset.splits["train"].images
+    if isinstance(images, np.ndarray) and all((part == images.flat[0]).all() for part in (images[:100], images)):
+        raise DataError(f"{dataset.name}, train images: all pixels are {images.flat[0]}: there is nothing to learn")
     return dataset
 
 

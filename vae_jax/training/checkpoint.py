@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
+import functools
 import logging
 import pathlib
 import shutil
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from vae_jax.errors import ConfigError, StorageError
-from vae_jax.training.fingerprint import fingerprint, raw_keys
+from vae_jax.training.fingerprint import describe, digest, fingerprint, raw_keys
 from vae_jax.training.hosts import ALONE, Hosts
 from vae_jax.training.mesh import to_all_processes, to_this_process
 from vae_jax.types import Tree
@@ -54,7 +55,7 @@ class Checkpoints:
         Raises:
             StorageError: this save, or the one before it, failed; older steps are intact.
         """
-        ocp, metadata = _orbax(), _describe(tree, self.run)
+        ocp, metadata = _orbax(), describe(tree, self.run)
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
@@ -143,23 +144,11 @@ class _Damaged(Exception):
     """What is on disk is not what was written."""
 
 
-def _describe(tree: Tree, run: str | None) -> dict[str, Any]:
-    """Return what is committed with a step: its run; a fingerprint, shape and type of every leaf, by path."""
-    shapes = jax.tree_util.tree_leaves_with_path(raw_keys(tree))
-    table = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in shapes}
-    content = {"fingerprint": fingerprint(tree), "table": table} | ({"run": run} if run else {})
-    return content | {"sha256": _digest(content)}
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _description(path: pathlib.Path) -> tuple[dict[str, Any], Tree]:
-    """Return what `_describe` committed with a step, and Orbax's own tree of shapes."""
+    """Return what `describe` committed with a step, and Orbax's own tree of shapes."""
     metadata = _reading(lambda: _orbax().metadata(path))
     content = dict(metadata.custom_metadata or {})
-    if content.pop("sha256", None) != _digest(content):
+    if content.pop("sha256", None) != digest(content):
         raise _Damaged("its description is not the one that was written")
     return content, metadata.metadata
 
@@ -215,13 +204,23 @@ def _check_table(table: dict[str, Any], abstract: Tree, path: pathlib.Path) -> N
             raise ConfigError(f"checkpoint {path} is of another model: it holds {holds} at {name}, expected {wants}")
 
 
+@functools.cache
 def _orbax() -> Any:
     # 1.2 s to import: only when a checkpoint is due.
     from orbax.checkpoint import v1 as ocp
 
-    # What fails is raised to us; Orbax's threads and tasks would log the traceback as well.
+    # What fails is raised to us; Orbax's threads and tasks would log the traceback as well, TensorStore would print one
+    # for every file that it still writes when Orbax has closed its loop, and Python a warning for each task left over.
+    warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     for name in "absl", "asyncio":
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    told = sys.unraisablehook
+
+    def tell(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            told(unraisable)
+
+    sys.unraisablehook = tell
     return ocp
 
 

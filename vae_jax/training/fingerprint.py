@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,19 @@ def state_sha256(tree: Tree) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def describe(tree: Tree, run: str | None) -> dict[str, Any]:
+    """Return what is committed with a step: its run; a fingerprint, shape and type of every leaf, by path."""
+    shapes = jax.tree_util.tree_leaves_with_path(raw_keys(tree))
+    table = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in shapes}
+    content = {"fingerprint": fingerprint(tree), "table": table} | ({"run": run} if run else {})
+    return content | {"sha256": digest(content)}
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of a description, as the description itself carries it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def raw_keys(tree: Tree) -> Tree:

@@ -131,7 +131,9 @@ def _read_json(file: pathlib.Path, *groups: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise ConfigError(f"{file.parent} is no run folder, or not a whole one: it has no {file.name}") from error
+        above = next((path for path in file.parent.resolve().parents if (path / file.name).is_file()), None)
+        hint = f"; did you mean {above}?" if above else ""
+        raise ConfigError(f"{file.parent} is no run folder, or not a whole one: it has no {file.name}{hint}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(group), dict) for group in groups):

@@ -171,3 +171,14 @@ def test_a_hugging_face_set_that_does_not_serve_is_refused(place, saved, monkeyp
 def test_without_the_library_the_extra_is_named(place, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'vae_jax[huggingface]'" in refusal(hubs.huggingface, place, dataset="ylecun/mnist")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "flipped"])
+def test_a_damaged_file_of_records_is_refused(place, prepared, tmp_path, damage):
+    shutil.copytree(prepared / "faces" / "2.10.0", tmp_path / "data" / "faces" / "2.10.0")
+    (path,) = (tmp_path / "data" / "faces" / "2.10.0").glob("*-train.array_record*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "flipped": content}[damage])
+    message = refusal(hubs.tfds, place, dataset="faces")
+    assert "train is damaged" in message and "prepare it again" in message

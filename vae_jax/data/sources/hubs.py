@@ -6,7 +6,7 @@ import importlib.util
 import io
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,7 +160,7 @@ def _tfds_parts(folder: pathlib.Path) -> tuple[dict[str, Collection], dict[str, 
                     f"{folder} is prepared as TFRecord, which only TensorFlow reads; prepare it again with "
                     "file_format='array_record'"
                 ) from error
-            rows = [{key: record[key] for key in classes} for record in (records[i] for i in range(len(records)))]
+            rows = _rows(records, classes, f"{folder}, {name}", builder.info.splits[name].num_examples)
             names = [f"{folder.parent.name}, {name} record {i}" for i in range(len(rows))]
             values = np.array([[row[key] for key in factors] for row in rows], np.int32) if factors else None
             labels = [classes[label].int2str(row[label]) for row in rows] if label else None
@@ -168,6 +168,19 @@ def _tfds_parts(folder: pathlib.Path) -> tuple[dict[str, Collection], dict[str, 
     if "train" not in parts:
         raise DataError(f"{folder} has no split 'train', only: {', '.join(builder.info.splits)}")
     return parts, factors
+
+
+def _rows(records: Sequence[Any], keys: Iterable[str], where: str, promised: int) -> list[dict[str, Any]]:
+    """Return these columns of all records; a truncated file of records opens as one of none."""
+    try:
+        if len(records) != promised:
+            raise ValueError(f"{len(records)} records, but dataset_info.json promises {promised}")
+        rows = [dict(records[i]) for i in range(promised)]
+        if any(value is None for row in rows for value in row.values()):
+            raise ValueError("it is cut short")
+        return [{key: row[key] for key in keys} for row in rows]
+    except Exception as error:  # of several kinds, as the damage is
+        raise DataError(f"{where} is damaged ({str(error).splitlines()[0]}); prepare it again") from error
 
 
 def _is_picture(feature: Any) -> bool:

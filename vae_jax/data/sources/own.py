@@ -162,6 +162,8 @@ def _read_npy(path: pathlib.Path) -> Split:
 def _split(path: pathlib.Path, images: np.ndarray, labels: np.ndarray | None) -> Split:
     if images.ndim == 3:
         images = images[..., None]
+    if images.ndim == 4 and images.shape[-1] not in (1, 3):
+        raise DataError(f"{path}: 'images' of shape {images.shape}, expected the channels last, [N,H,W,C], and 1 or 3")
     if np.issubdtype(images.dtype, np.floating):
         with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused as such
             images = images.astype(np.float32)

@@ -1,0 +1,194 @@
+"""Checkpoints that are damaged, of another run, of another number of devices, of another version of JAX."""
+
+import json
+import os
+import random
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from tests.faults.process import (
+    copy,
+    ended,
+    error_line,
+    finish,
+    outcome,
+    rows,
+    start,
+    steps,
+    train,
+    wait_for_step,
+)
+from vae_jax import config
+from vae_jax.data.load import load_dataset
+from vae_jax.parts import put_together
+from vae_jax.training.checkpoint import restore
+from vae_jax.training.fingerprint import state_sha256
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def files_of(folder, step):
+    return sorted(path for path in (folder / "checkpoints" / str(step)).rglob("*") if path.is_file())
+
+
+def flip(path, rng):
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+
+
+def empty(path, _):
+    path.write_bytes(b"")
+
+
+def truncate(path, _):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def delete(path, _):
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def abstract(half_way):
+    """The shapes of the checkpoints of `half_way`."""
+    settings = config.from_json((half_way / "config.json").read_text())
+    parts = put_together(settings, load_dataset(settings, None))
+    parts.program.close()
+    return parts.abstract
+
+
+@pytest.mark.fault(
+    "damaged file of the newest checkpoint, restored",
+    injected="every file of the newest checkpoint by turns: a flipped bit (four times), truncated, emptied, deleted",
+    promised="the newest step or the one before comes back, with the bits that were saved; never anything else",
+    short=0,
+)
+def test_damaged_file(tmp_path, half_way, abstract, held):
+    newest, rng = steps(half_way)[-1], random.Random(0)
+    expected = {}
+    for step in reversed(steps(half_way)):
+        one = copy(half_way, tmp_path / "one")
+        for other in {*steps(half_way)} - {step}:
+            shutil.rmtree(one / "checkpoints" / str(other))
+        expected[step] = state_sha256(restore(one / "checkpoints", abstract)[1])
+        shutil.rmtree(one)
+    for path in files_of(half_way, newest):
+        for damage in (flip, flip, flip, flip, truncate, empty, delete):
+            if path.stat().st_size or damage is delete:
+                one = copy(half_way, tmp_path / "one")
+                damage(one / path.relative_to(half_way), rng)
+                step, tree = restore(one / "checkpoints", abstract, lambda _: None)
+                assert state_sha256(tree) == expected[step], (path, damage)
+                shutil.rmtree(one)
+                held()
+
+
+@pytest.mark.fault(
+    "damaged newest checkpoint, resumed",
+    injected="the largest file of the newest checkpoint: a flipped bit, emptied, truncated, deleted; the whole deleted",
+    promised="said in one line, set aside, the one before is used; ends with the bits of the undisturbed run",
+    full=5,
+)
+def test_damage_is_said_and_survived(tmp_path, half_way, undisturbed, attempt):
+    folder = copy(half_way, tmp_path / "run")
+    before, newest = steps(folder)[-2:]
+    largest = max(files_of(folder, newest), key=lambda path: path.stat().st_size)
+    if attempt == 4:
+        shutil.rmtree(folder / "checkpoints" / str(newest))
+    else:
+        (flip, empty, truncate, delete)[attempt](largest, random.Random(attempt))
+    code, out, err = finish(train(folder))
+    assert (code, err) == (0, "")
+    assert f"resuming at step {before}" in out
+    if attempt < 4:
+        assert f"checkpoint {newest} is damaged" in out
+        assert any(path.name.startswith(f"corrupt-{newest}-") for path in (folder / "checkpoints").iterdir())
+    assert outcome(folder) == undisturbed
+
+
+@pytest.mark.fault(
+    "all checkpoints damaged",
+    injected="a file of every checkpoint is truncated",
+    promised="exit code 74, one line, again and again: never a silent start from zero",
+    short=0,
+)
+def test_all_damaged(tmp_path, half_way):
+    folder = copy(half_way, tmp_path / "run")
+    for step in steps(folder):
+        truncate(max(files_of(folder, step), key=lambda path: path.stat().st_size), None)
+    for _ in range(2):
+        code, _, err = finish(train(folder))
+        assert code == 74
+        assert "is damaged; delete that folder to start the run anew" in error_line(err)
+
+
+@pytest.mark.fault(
+    "checkpoint of another config",
+    injected="the checkpoint of a run with another network; of one with the same shapes and another beta",
+    promised="exit code 2, one line, the checkpoint is left as it is",
+    full=2,
+)
+def test_foreign_checkpoint(tmp_path, half_way, attempt):
+    folder, other = copy(half_way, tmp_path / "run"), tmp_path / "other"
+    changes = ("--config.hypers.beta=0.5", "--config.model.latent=3")
+    process = start([*train(other, changes[attempt])])
+    assert wait_for_step(process, other, 200)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 75
+    step = steps(other)[-1]
+    shutil.copytree(other / "checkpoints" / str(step), folder / "checkpoints" / str(step))
+    code, _, err = finish(train(folder))
+    assert code == 2, err
+    assert "is of a" in error_line(err)
+    assert step in steps(folder)
+
+
+@pytest.mark.fault(
+    "another number of devices",
+    injected="a run that starts on 4 devices goes on with 1, and ends on 8",
+    promised="resumes; every step once, figures equal to rounding",
+)
+def test_other_devices(tmp_path, undisturbed_folder):
+    folder = tmp_path / "run"
+    for devices, until in ((4, 80), (1, 160), (8, None)):
+        env = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        process = start(train(folder), env=env)
+        if until:
+            assert wait_for_step(process, folder, until)
+            process.send_signal(signal.SIGTERM)
+        code, out, err = ended(process)
+        assert code == (75 if until else 0), err
+        assert ("resuming at step" in out) == (devices != 4)
+    found, expected = rows(folder), rows(undisturbed_folder)
+    assert [(row["step"], row["split"]) for row in found] == [(row["step"], row["split"]) for row in expected]
+    np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=1e-4)
+
+
+@pytest.mark.fault(
+    "another version of JAX",
+    injected="a run that was started with this JAX goes on with that of $VAE_JAX_OTHER_PYTHON, and the reverse",
+    promised="resumes; every step once, figures equal to 1e-3; manifest.json names both versions",
+    short=0,
+    full=2,
+)
+def test_other_jax(tmp_path, undisturbed_folder, attempt):
+    other = os.environ.get("VAE_JAX_OTHER_PYTHON")
+    if not other:
+        pytest.skip("needs the Python of an environment with another JAX: set VAE_JAX_OTHER_PYTHON")
+    folder, (first, second) = tmp_path / "run", [{}, {"python": other}][:: 1 - 2 * attempt]
+    process = start(train(folder), **first)
+    assert wait_for_step(process, folder, 100)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 75
+    code, out, err = finish(train(folder), **second)
+    assert code == 0, err
+    assert "resuming at step" in out
+    found, expected = rows(folder), rows(undisturbed_folder)
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=1e-3)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["restarts"][0]["changed"]["jax"]["version"] != manifest["jax"]["version"]
