@@ -186,6 +186,9 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     0 done, 1 a bug, 2 usage or config, 65 bad data, 73 cannot create output, 74 storage, 75 stopped and resumable,
     76 diverged, 130 interrupted at once. A bug's traceback goes to a file that the message names.
     """
+    for name in "stdin", "stdout", "stderr":
+        if getattr(sys, name) is None:  # closed by who started us: else the next file that is opened takes its number
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)
     sys.stdout.flush()
