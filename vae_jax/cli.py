@@ -188,7 +188,7 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     """
     for name in "stdin", "stdout", "stderr":
         if getattr(sys, name) is None:  # closed by who started us: else the next file that is opened takes its number
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 (to the end)
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)
     sys.stdout.flush()
