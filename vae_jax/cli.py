@@ -195,6 +195,9 @@ def main(script: Callable[[Sequence[str]], Any]) -> None:
     76 diverged, 77 not reproduced, 78 runs of a sweep have failed, 130 interrupted at once. A bug's traceback goes to a
     file that the message names.
     """
+    for name in "stdin", "stdout", "stderr":
+        if getattr(sys, name) is None:  # closed by who started us: else the next file that is opened takes its number
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 (to the end)
     gc.set_threshold(50_000)  # at 700 a tenth of the start goes into looking for garbage among what was just imported
     code = _run(script)
     sys.stdout.flush()

@@ -44,6 +44,7 @@ def fake_clock(file):
     "clock set back",
     injected="the clock is set back by 3 days between two saves, and by 30 days between the run and its resumption",
     promised="no effect: ends with the bits of the undisturbed run",
+    short=0,
 )
 def test_clock_set_back(tmp_path, undisturbed):
     folder, file = tmp_path / "run", tmp_path / "clock"

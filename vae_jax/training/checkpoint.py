@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import logging
 import pathlib
 import shutil
@@ -210,14 +211,14 @@ def _orbax() -> Any:
     from orbax.checkpoint import v1 as ocp
 
     # What fails is raised to us; Orbax's threads and tasks would log the traceback as well, TensorStore would print one
-    # for every file that it still writes when Orbax has closed its loop, and Python a warning for each task left over.
+    # for every file that it still writes when Orbax has closed its loop, and Python one for each task left over.
     warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
     for name in "absl", "asyncio":
         logging.getLogger(name).setLevel(logging.CRITICAL)
     told = sys.unraisablehook
 
     def tell(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
             told(unraisable)
 
     sys.unraisablehook = tell

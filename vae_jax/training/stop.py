@@ -12,7 +12,8 @@ from vae_jax.errors import Preempted
 class StopRequest:
     """While entered, SIGTERM, SIGINT and SIGUSR1 are noted in `signal_name`; a second Ctrl-C interrupts at once.
 
-    After `from_now_on_at_once`, when there is nothing left to save, any of them ends the run by raising `Preempted`.
+    After `from_now_on_at_once`, when there is nothing left to save, any of them ends the run: it leaves as `Preempted`,
+    but on its way it is a KeyboardInterrupt, which no `except Exception` of a library takes for its own.
     """
 
     def __init__(self) -> None:
@@ -26,12 +27,14 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_: type | BaseException | TracebackType | None) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, _: TracebackType | None) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if kind is KeyboardInterrupt and self._at_once:
+            raise Preempted(f"{self.signal_name}: training is saved; the same command finishes the run") from error
 
     def from_now_on_at_once(self) -> None:
-        """Raise `Preempted` for a signal noted already, and at the next one."""
+        """End the run for a signal noted already, and at the next one."""
         self._at_once = True
         self._raise_if_noted()
 
@@ -45,4 +48,4 @@ class StopRequest:
 
     def _raise_if_noted(self) -> None:
         if self.signal_name is not None:
-            raise Preempted(f"{self.signal_name}: training is saved; the same command finishes the run")
+            raise KeyboardInterrupt
