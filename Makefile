@@ -1,4 +1,4 @@
-# make demo: train the digits VAE.  make test: lint and all tests.  make faults: all faults, which takes half an hour.
+# make demo: train the digits VAE.  make test: lint and all tests.  make faults: all faults, in about an hour.
 # make lock: constraints/pyX.Y.txt, the versions for `pip install -c`; pins that are there and still serve are kept.
 # Each makes .venv first; only Python >= 3.11 is needed.
 PYTHON ?= python3

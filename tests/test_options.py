@@ -111,7 +111,7 @@ ELSEWHERE = {
     "train.select": "tests/test_run.py",
     "train.shard_params": "tests/training/test_sharding.py",
     "checkpoint.keep": "tests/training/test_checkpoint.py",
-    "checkpoint.every_seconds": "tests/test_faults.py: resumes from the middle",
+    "checkpoint.every_seconds": "tests/faults: resumes from the middle",
     "evaluate.batch_size": "tests/test_run.py: changes memory, no figure",
     "evaluate.num_importance_samples": "tests/test_run.py",
     "evaluate.precision": "tests/test_run.py",

@@ -19,8 +19,9 @@ ROWS, PAGE = ROOT / "docs" / "faults.jsonl", ROOT / "docs" / "faults.md"
 _HEAD = """# Faults, injected for real
 
 Each is injected into real processes or real files, and what is promised is checked: nothing is lost, one clear line is
-printed, and the same command goes on to the same bits. Written by `make faults`, which runs all of them; the tests of a
-short set run with all others.
+printed, and the same command goes on to the same bits. `make faults` injects all of them and writes this page; pytest
+with `--faults=full` and fewer tests replaces the rows of these only, so rows may be of different commits. A short
+set runs with all other tests. Seconds are of a machine of two cores that did other work as well.
 
 | case | what is injected | what is promised | ended so | seconds | when, with |
 |---|---|---|---|---|---|
