@@ -81,7 +81,8 @@ def test_wandb_offline_is_one_run(tmp_path, wandb_mode, capsys):
     wandb_mode(mode="offline")
     resumed(tmp_path, "wandb")
     name = (tmp_path / "wandb.id").read_text()
-    files = sorted((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
+    # Two of the same second are told apart by a suffix.
+    files = sorted((tmp_path / "wandb").glob(f"offline-run-*-{name}*/run-{name}.wandb"))
     assert files
     stored = b"".join(path.read_bytes() for path in files)
     for word in (b"train/loss", b"test/mse", b"hypers.beta"):
