@@ -11,14 +11,12 @@ import pytest
 from tests.faults.process import FLAGS, ended, finish, outcome, start, wait_for
 from vae_jax.sweeps import folder as sweeps
 
-STEPS_OF_RUN = 120
-
 
 def command(folder, seeds, members):
     """Return the command of a sweep over two weights and some seeds, in programs of a few members each."""
     points = ["--set", "hypers.beta=1,2", "--set", f"seed=range({seeds})"]
-    length = [f"--config.train.epochs={STEPS_OF_RUN // 20}", f"--members={members}"]
-    return ["scripts/sweep.py", f"--workdir={folder}", *FLAGS, *points, *length]
+    fields = ["--config.model.encoder.hidden=16", "--config.checkpoint.every_seconds=0"]
+    return ["scripts/sweep.py", f"--workdir={folder}", *FLAGS, *fields, *points, f"--members={members}"]
 
 
 def workers(folder):
