@@ -73,7 +73,7 @@ def test_fill_completes_with_defaults_and_takes_none_as_not_given():
         (
             "nn.encoders",
             {"name": "cnn"},
-            "x.name='cnn' is unknown (did you mean \"conv\"?); known: conv, mixer, mlp, resnet",
+            "x.name='cnn' is unknown (did you mean \"conv\"?); known: conv, gated_mlp, mixer, mlp, resnet",
         ),
         ("nn.encoders", {"name": "mlp", "kernel": 3}, "x.kernel is set, but 'mlp' does not take it (it takes hidden"),
         ("prob.distances", {"name": "mse", "scale": 1.0}, "'mse' does not take it (it takes no fields)"),

@@ -58,6 +58,9 @@ def folder(tmp_path_factory):
 def server(monkeypatch):
     with hub_server.serving() as (server, address):
         monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        # The library has read the variable if another test has imported it.
+        monkeypatch.setattr("huggingface_hub.constants.HF_URL_HOSTS", frozenset({"127.0.0.1"}))
         monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
         yield server
 

@@ -53,7 +53,7 @@ def test_disk_full(mounted, undisturbed, attempt):
     process.send_signal(signal.SIGCONT)
     code, _, err = ended(process)
     assert code == 74, err
-    if "TensorBoard events are off" in err:  # their loss stops nothing, and is said on a line of its own
+    if "tracker tensorboard is off" in err:  # their loss stops nothing, and is said on a line of its own
         err = err.partition("\n")[2]
     assert error_line(err).startswith("error: writing ") and what in err and str(folder) in err
     (disk / "ballast").unlink()

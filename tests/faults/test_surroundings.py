@@ -150,7 +150,7 @@ def test_tracker_folder(tmp_path, half_way, undisturbed):
     (folder / "tensorboard").write_text("in the way")
     code, _, err = finish(train(folder))
     assert code == 0
-    assert err.count("\n") == 1 and "TensorBoard events are off" in err
+    assert err.count("\n") == 1 and "tracker tensorboard is off" in err
     assert outcome(folder) == undisturbed
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.test_bad_input import contents
+from tests.bad_input.run import contents
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, DataError, NotReproduced
 from vae_jax.reproduction.again import run_again, summary

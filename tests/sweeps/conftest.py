@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A SLURM of this machine alone, which all commands of the session use; skips where there is none."""
+    """A SLURM of this machine alone, which all commands of a module use; skips where there is none."""
     script, folder = ROOT / "scripts" / "testing" / "slurm.sh", tmp_path_factory.mktemp("slurm")
     if not shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
         pytest.skip("needs SLURM, which `scripts/testing/slurm.sh install` brings")

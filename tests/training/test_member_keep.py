@@ -131,7 +131,7 @@ def child(folder):
         tell()
 
     def deliver(number, tree, why):
-        new = [tree and state_sha256(tree), list(why)]
+        new = [tree and state_sha256(tree), [why.why, why.error and str(why.error)]]
         assert ended.setdefault(str(number), new) == new
         tell()
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.test_faults import FLAGS, outcome
+from tests.faults.process import outcome
 from tests.test_hosts import assert_same
 from vae_jax.errors import ConfigError
 from vae_jax.reporting.log import read_rows
@@ -190,7 +190,7 @@ def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path,
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
 
     def train(name):
-        command = [sys.executable, "scripts/train.py", f"--workdir={tmp_path / name}", *FLAGS]
+        command = [sys.executable, *train(tmp_path / name)]
         return Task(name, (*command, "--config.train.epochs=30"), tmp_path / f"{name}.log")
 
     with Slurm(tmp_path, {}) as alone, Slurm(tmp_path, {"ntasks": "2"}) as together:
