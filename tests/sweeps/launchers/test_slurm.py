@@ -190,7 +190,7 @@ def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path,
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
 
     def train(name):
-        command = [sys.executable, *train(tmp_path / name)]
+        command = [sys.executable, *train_command(tmp_path / name)]
         return Task(name, (*command, "--config.train.epochs=30"), tmp_path / f"{name}.log")
 
     with Slurm(tmp_path, {}) as alone, Slurm(tmp_path, {"ntasks": "2"}) as together:
