@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.faults.process import outcome
+from tests.faults.process import FLAGS, outcome
 from tests.test_hosts import assert_same
 from vae_jax.errors import ConfigError
 from vae_jax.reporting.log import read_rows
@@ -190,8 +190,10 @@ def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path,
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
 
     def train(name):
-        command = [sys.executable, *train_command(tmp_path / name)]
-        return Task(name, (*command, "--config.train.epochs=30"), tmp_path / f"{name}.log")
+        fields = "--config.model.encoder.hidden=16", "--config.checkpoint.every_seconds=0"
+        command = sys.executable, "scripts/train.py", f"--workdir={tmp_path / name}", *FLAGS, *fields
+        longer = ["--config.train.epochs=30" if "epochs" in flag else flag for flag in command]
+        return Task(name, tuple(longer), tmp_path / f"{name}.log")
 
     with Slurm(tmp_path, {}) as alone, Slurm(tmp_path, {"ntasks": "2"}) as together:
         alone.submit([train("undisturbed"), train("preempted")])
