@@ -15,8 +15,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +22,7 @@ from vae_jax import config as configs
 from vae_jax.config_rules import flatten
 from vae_jax.errors import ConfigError, OutputError, StorageError
 from vae_jax.sweeps.plan import Point
-from vae_jax.training.folder import write_json, write_text
+from vae_jax.training.folder import acquire, write_json, write_text
 
 DONE, STOPPED, FAILED, RUNNING, WAITING = "done", "stopped", "failed", "running", "waiting"
 
@@ -68,12 +66,7 @@ def held(file: pathlib.Path, what: str) -> Iterator[None]:
         OutputError: another process holds it.
     """
     with open(file, "a+") as lock:
-        if not _taken(lock):
-            lock.seek(0)
-            raise OutputError(f"{what} is in use by {lock.read().strip() or 'another process'}")
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+        acquire(lock, what)
         yield
 
 
@@ -202,16 +195,6 @@ def is_held(lock: pathlib.Path) -> bool:
         return False
     except BlockingIOError:
         return True
-
-
-def _taken(lock: Any) -> bool:
-    """Take a lock if it is free; who only looks whether it is held has it for a moment, so try for some time."""
-    for _ in range(10):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _read(file: pathlib.Path, missing: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
     except OSError as error:
         raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
     with lock:
-        _acquire(lock, path)
+        acquire(lock, str(path))
         _refuse_other(path, config)  # once more: another process may have made it in between
         new = not (path / "config.json").exists()
         if new:
@@ -53,6 +54,27 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
             if new and not (path / "manifest.json").exists():  # it never began: leave nothing that stands in the way
                 _undo(path, created)
             raise
+
+
+def acquire(lock: Any, what: str) -> None:
+    """Take the lock of an open file, which the kernel frees however the process ends, and write down who holds it.
+
+    Who only looks whether it is held has it for a moment, so this tries for half a second.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    for _ in range(10):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        time.sleep(0.05)
+    else:
+        lock.seek(0)
+        raise OutputError(f"{what} is in use by {lock.read().strip() or 'another process'}")
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+    lock.flush()
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -139,17 +161,6 @@ def _read_json(file: pathlib.Path, *groups: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(content.get(group), dict) for group in groups):
         raise ConfigError(f"{file} is not that of a run: it must hold {', '.join(groups)}")
     return content
-
-
-def _acquire(lock: Any, path: pathlib.Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        raise OutputError(f"{path} is in use by {lock.read().strip() or 'another process'}") from error
-    lock.truncate(0)
-    lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-    lock.flush()
 
 
 def _undo(path: pathlib.Path, created: bool) -> None:
