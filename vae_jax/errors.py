@@ -36,6 +36,10 @@ class StorageError(UserError):
     exit_code = 74
 
 
+class OutOfMemory(StorageError):
+    """A run needs more memory than there is: of a sweep, this run alone fails."""
+
+
 class Preempted(UserError):
     """The run was asked to stop, saved its state and can be resumed by the same command."""
 

@@ -17,7 +17,7 @@ from vae_jax import cli
 from vae_jax.config import fingerprint
 from vae_jax.data.dataset import Dataset, is_streamed
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import ConfigError, OutputError, Preempted, StorageError, UserError
+from vae_jax.errors import ConfigError, OutOfMemory, OutputError, Preempted, StorageError, UserError
 from vae_jax.reporting.tracking import parse_names
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.training.folder import read_config
@@ -100,12 +100,12 @@ def _attempt(path: pathlib.Path, runs: Sequence[str], attempt: Callable[[], Any]
     """Return what an attempt gives, or note its failure for the runs that are still open, and return None."""
     try:
         return attempt()
-    except (Preempted, StorageError, OutputError):
-        raise
     except UserError as error:
+        if isinstance(error, Preempted | StorageError | OutputError) and not isinstance(error, OutOfMemory):
+            raise
         code, message = error.exit_code, str(error)
-    except MemoryError as error:
-        code, message = StorageError.exit_code, f"out of memory: {error}; lower train.batch_size"
+    except MemoryError as error:  # of members
+        code, message = OutOfMemory.exit_code, f"out of memory: {error}; lower train.batch_size"
     for run in runs:
         sweeps.write_failure(path, run, code, message)
     return None

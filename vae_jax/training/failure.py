@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vae_jax.data.order import Order
-from vae_jax.errors import Diverged, StorageError, UserError
+from vae_jax.errors import Diverged, OutOfMemory, UserError
 from vae_jax.training.checkpoint import newest_step
 from vae_jax.training.folder import write_json
 from vae_jax.training.hosts import Hosts
@@ -25,7 +25,7 @@ def explained(config: Mapping[str, Any], num_train: int, folder: pathlib.Path, h
         hosts: its processes.
 
     Raises:
-        StorageError: the memory has run out; names the batch sizes.
+        OutOfMemory: the memory has run out; names the batch sizes.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def explained(config: Mapping[str, Any], num_train: int, folder: pathlib.Path, h
             raise
         sizes = " and ".join(f"{part}.batch_size={config[part]['batch_size']}" for part in ("train", "evaluate"))
         reason = (str(error) or type(error).__name__).splitlines()[0][:150]
-        raise StorageError(f"out of memory with {sizes} ({reason}); lower them, in another run folder") from error
+        raise OutOfMemory(f"out of memory with {sizes} ({reason}); lower them, in another run folder") from error
 
 
 def write_diverged(error: Diverged, config: Mapping[str, Any], num_train: int, folder: pathlib.Path) -> None:
