@@ -38,29 +38,29 @@ def _vae_1(config):
 
 def _vae_5(config):
     """The ELBO, the mean of 5 draws."""
-    _draws(config, 5, epochs=100)
+    _draws(config, 5, epochs=600)
 
 
 def _vae_50(config):
     """The ELBO, the mean of 50 draws."""
-    _draws(config, 50, epochs=20)
+    _draws(config, 50, epochs=80)
 
 
 def _iwae_5(config):
     """The importance-weighted bound of 5 draws."""
-    _draws(config, 5, epochs=200, bound="iwae")
+    _draws(config, 5, epochs=600, bound="iwae")
 
 
 def _iwae_50(config):
     """The importance-weighted bound of 50 draws."""
-    _draws(config, 50, epochs=40, bound="iwae")
+    _draws(config, 50, epochs=120, bound="iwae")
 
 
 def _draws(config, num_samples, epochs, bound=None):
     """Several draws keep the cores busy in smaller batches too, so there are more steps for the same time."""
     config.model.num_samples = num_samples
-    config.train.batch_size = {5: 50, 50: 20}[num_samples]
-    config.hypers.learning_rate = {5: 1.5e-3, 50: 1e-3}[num_samples]
+    config.train.batch_size = {5: 100, 50: 20}[num_samples]
+    config.hypers.learning_rate = {5: 3e-3, 50: 2e-3}[num_samples]
     config.train.epochs = epochs
     config.train.eval_every_epochs = epochs // 10
     if bound:
