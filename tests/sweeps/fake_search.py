@@ -39,9 +39,6 @@ class Runs:
         self.path, self.loss, self.length = path, loss, length
         self.jobs, self.ran = [], []
 
-    def room(self, _):
-        return True
-
     def submit(self, tasks):
         self.jobs += [task.name for task in tasks]
         return [task.name for task in tasks]

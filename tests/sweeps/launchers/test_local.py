@@ -69,15 +69,13 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
     with Local(slots=3) as launcher:
         monkeypatch.setattr(local, "_available_mb", lambda: 1000.0)
         monkeypatch.setattr(local, "_taken_mb", lambda _: 100.0)
-        assert launcher.room(task("huge", sleep, 5000.0))  # one alone is always tried
         launcher.submit([task("first", sleep, 700.0)])  # which is still to take 600
-        assert launcher.room(task("small", sleep, 400.0))
-        assert not launcher.room(task("large", sleep, 401.0))
-        offered = [task("second", sleep), task("large", sleep, 401.0), task("third", sleep), task("fourth", sleep)]
+        offered = [task(name, sleep, mb) for name, mb in {"large": 401, "second": 400, "third": 0, "fourth": 0}.items()]
         assert launcher.submit(offered) == ["second", "third"]
         assert launcher.running() == {"first", "second", "third"}
         launcher.stop()
-        assert launcher.room(task("large", sleep, 2000.0))
+        assert launcher.submit([task("huge", sleep, 5000.0)]) == ["huge"]  # one alone is always tried
+        launcher.stop()
 
 
 def test_memory_is_measured():
@@ -130,8 +128,7 @@ def test_a_slot_that_is_free_again_gives_its_gpus_to_the_next(task, monkeypatch,
     with Local() as launcher:  # a slot for each
         launcher.submit([task("a", show + "; exec sleep 60"), task("b", show)])
         assert collect(launcher, 1) == {"b": 0}
-        assert launcher.room(task("c", show))
-        launcher.submit([task("c", show)])
+        assert launcher.submit([task("c", show)]) == ["c"]
         assert collect(launcher, 1) == {"c": 0}
         launcher.stop()
     assert [(tmp_path / f"{name}.log").read_text() for name in "abc"] == ["6\n", "7\n", "7\n"]

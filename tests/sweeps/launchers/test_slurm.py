@@ -73,7 +73,6 @@ def test_codes_come_back_and_75_is_queued_again(task, tmp_path, monkeypatch):
         task("never", "echo run; exit 75"),
     ]
     with Slurm(tmp_path, {"requeues": "1", "parallel": "3", "time": "5"}) as launcher:
-        assert launcher.room(tasks[0])
         assert launcher.submit(tasks) == [one.name for one in tasks]
         assert launcher.running() == {one.name for one in tasks}
         codes = collect(launcher)

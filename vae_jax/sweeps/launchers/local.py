@@ -39,26 +39,18 @@ class Local:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def room(self, task: Task) -> bool:
-        """Return whether `submit` would take this task now.
-
-        It must fit into memory beside what those that run were planned to take; one alone is always tried.
-        """
-        alive = self._alive()
-        promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
-        return not alive or (len(alive) < self._slots and task.memory_mb + promised <= _available_mb())
-
     def submit(self, tasks: Sequence[Task]) -> list[str]:
         """Start those tasks for which there is room, and return their names; the others are to be offered again.
 
-        A task may come again after its end has been told.
+        One must fit into memory beside what those that run were planned to take; one alone is always tried. A task may
+        come again after its end has been told.
 
         Raises:
             OutputError: a log cannot be written, or a process cannot be started.
         """
         names = []
         for task in tasks:
-            if self.room(task):
+            if self._room(task):
                 self._start(task)
                 names.append(task.name)
         return names
@@ -81,6 +73,11 @@ class Local:
             one.process.terminate()
         for one in self._started.values():
             one.process.wait()
+
+    def _room(self, task: Task) -> bool:
+        alive = self._alive()
+        promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
+        return not alive or (len(alive) < self._slots and task.memory_mb + promised <= _available_mb())
 
     def _start(self, task: Task) -> None:
         taken = {one.slot for one in self._alive()}

@@ -74,11 +74,6 @@ class Slurm:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def room(self, task: Task) -> bool:
-        """Return True: SLURM keeps the queue."""
-        del task
-        return True
-
     def submit(self, tasks: Sequence[Task]) -> list[str]:
         """Queue all the tasks, as one array, and return their names.
 
