@@ -51,3 +51,13 @@ def load_small(variant: str):
     if "pretrain_epochs" in full.hypers:  # what comes after it
         narrow |= {"hypers__pretrain_epochs": 0.0}
     return load(variant, **{"model__latent": 3, **narrow})
+
+
+def distinct_small() -> list[str]:
+    """Return all variants but those that, narrowed, are the same model with the same loss as one before them."""
+    first = {}
+    for variant in all_variants():
+        full = load_small(variant).to_dict()
+        rates = {"learning_rate", "weight_decay"}  # of the optimizer
+        first.setdefault(repr((full["model"], {k: v for k, v in full["hypers"].items() if k not in rates})), variant)
+    return list(first.values())

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tests.variants import all_variants, load_small
+from tests.variants import distinct_small, load_small
 from vae_jax.trained import make_model
 from vae_jax.training.optim import make_hypers
 from vae_jax.types import Spec
@@ -16,7 +16,7 @@ from vae_jax.types import Spec
 SHAPE, CLASSES, SIZE = (9, 7, 2), 10, 7
 # All tests of a variant run in one process: they share its compiled functions.
 pytestmark = pytest.mark.parametrize(
-    "variant", [pytest.param(variant, marks=pytest.mark.xdist_group(variant)) for variant in all_variants()]
+    "variant", [pytest.param(variant, marks=pytest.mark.xdist_group(variant)) for variant in distinct_small()]
 )
 
 
