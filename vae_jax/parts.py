@@ -33,6 +33,7 @@ class Parts(NamedTuple):
     spec: Spec
     model: Model
     program: Program
+    step: Step  # that the program runs, not compiled
     start: Callable[[], Tree]  # the checkpoint tree before the first step
     compile: Callable[[], Any]  # compiles `program.chunk`, which else its first call does; for a thread of its own
     abstract: Tree  # its shapes and shardings
@@ -73,7 +74,7 @@ def put_together(config: Mapping[str, Any], dataset: Dataset) -> Parts:
         refit_at = math.ceil(hypers["pretrain_steps"])
         refit = _make_refit(config, model, feeds["train"], refit_at // per_epoch, shardings["state"]["params"])
         program = program._replace(refit=refit, refit_at=refit_at)
-    return Parts(spec, model, program, start, compile_chunk, abstract, feeds, placement)
+    return Parts(spec, model, program, step, start, compile_chunk, abstract, feeds, placement)
 
 
 def _make_start(

@@ -18,6 +18,7 @@ from vae_jax import config as configs
 from vae_jax import results
 from vae_jax.data.dataset import Dataset, described, sha256
 from vae_jax.data.load import load_dataset
+from vae_jax.first_nan import first_nan
 from vae_jax.parts import Parts, put_together
 from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
@@ -77,9 +78,15 @@ def run(
         return figures
     if hosts.count > 1:
         hosts.check_same("data", sha256(dataset))
+
+    def search(step: int) -> str | None:
+        stopping.from_now_on_at_once()  # all that is to be kept is on disk
+        say("not finite: running the steps since the last checkpoint again, to find the operation")
+        return first_nan(config, dataset, folder / "checkpoints", _identity(config, folder), step)
+
     with (
         StopRequest() as stopping,
-        explained(config, dataset.sizes["train"], folder, hosts),
+        explained(config, dataset.sizes["train"], folder, hosts, search),
         contextlib.ExitStack() as stack,
     ):
         parts, clock = put_together(config, dataset), Clock()
