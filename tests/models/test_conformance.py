@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from tests.variants import distinct_small, load_small
@@ -124,19 +123,17 @@ def test_samples_follow_label_and_temperature(variant):
 
 def test_twenty_steps_on_one_batch_lower_the_loss(variant):
     _, model, hypers, params, stats = built(variant)
-    adam = optax.adam(3e-3)
-    update = jax.jit(adam.update)
     # Nothing rises while the loss is to fall; and with k held at 0 nothing opposes BEGAN's discriminator.
     held = {name for name in hypers if name.endswith("_steps") and name != "kl_cycle_steps"} | {"k_rate"} & set(hypers)
     hypers = hypers | dict.fromkeys(held, jnp.float32(0))
-    losses, state = [], adam.init(params)
+    losses = []
     for step in range(20):
         key = jax.random.fold_in(jax.random.key(0), step)
         (_, (stats, metrics)), gradient = gradient_of(variant)(
             params, stats, batch_of(range(SIZE)), key, hypers, jnp.float32(step)
         )
-        updates, state = update(gradient, state)
-        params = optax.apply_updates(params, updates)
+        # Along the signs, as Adam at first, and in NumPy: there is nothing to compile.
+        params = jax.tree.map(lambda p, g: np.asarray(p) - np.float32(3e-3) * np.sign(g), params, gradient)
         # The sum of the losses of two players need not fall; the error on the data does.
         errors = ("real_error", "mse", "neg_elbo_nats") if model.groups else ("loss",)
         losses.append(float(next(metrics[name] for name in errors if name in metrics)))
