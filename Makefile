@@ -16,7 +16,7 @@ demo: $(VENV)/.core
 # Data that are not in the repository: VAE_JAX_DATA_DIR=folder make test
 test: $(VENV)/.test
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest -n 2 --dist loadgroup
+	$(RUN) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Writes docs/faults.jsonl and docs/faults.md. VAE_JAX_OTHER_PYTHON=python of an environment with another JAX
 faults: $(VENV)/.test

@@ -25,11 +25,12 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Give the session a data cache of its own, which its workers and the processes of its tests inherit."""
+    """Give the session caches of its own, which its workers and the processes of its tests inherit."""
     if not hasattr(config, "workerinput"):
         os.environ["VAE_JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax-tests-")
-    # Many tests compile what another one, or the other worker, has compiled.
-    jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["VAE_JAX_CACHE_DIR"], "xla"))
+        # Many tests compile what another one has compiled.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ["VAE_JAX_CACHE_DIR"], "xla")
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     from tests.faults.record import Record
@@ -37,9 +38,16 @@ def pytest_configure(config):
     config.pluginmanager.register(Record(config))
 
 
+LONGEST = ("test_notebook.py", "test_slurm.py", "test_hosts.py", "test_members.py", "test_member_keep.py")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, which trains the runs they share once, unless they are in a group."""
+    """Keep the tests of a file in one process, which trains the runs they share once, unless they are in a group.
+
+    The longest come first, lest one process works alone at the end.
+    """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))

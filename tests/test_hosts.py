@@ -24,11 +24,9 @@ EPOCHS = "--config.train.epochs=10"
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """One device for each process, and programs that are compiled once."""
-    cache = str(tmp_path_factory.mktemp("xla"))
-    found = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return found | {"JAX_COMPILATION_CACHE_DIR": cache}
+def environment():
+    """One device for each process."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
 @pytest.fixture

@@ -186,7 +186,6 @@ def test_a_damaged_list_of_tasks_is_named(tmp_path, text):
 
 def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "xla"))
 
     def train(name):
         fields = "--config.model.encoder.hidden=16", "--config.checkpoint.every_seconds=0"
