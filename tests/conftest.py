@@ -15,6 +15,7 @@ import pytest
 
 from vae_jax.data.cache import Place
 
+jax.devices()  # all four are there from now on, also where a test takes XLA_FLAGS from the processes that it starts
 ROOT = pathlib.Path(__file__).parent.parent
 
 
