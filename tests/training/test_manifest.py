@@ -1,0 +1,30 @@
+"""What a run notes down of the code that it is run with."""
+
+import subprocess
+
+from vae_jax.training.manifest import _git
+
+
+def test_changes_of_code_are_noted_and_those_of_docs_are_not(tmp_path):
+    def git(*words):
+        who = "-c", "user.name=a", "-c", "user.email=a@b"
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    assert _git(tmp_path) == {"commit": None, "dirty": None, "diff_sha256": None}
+    for folder in "docs", "package":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = {"commit": git("rev-parse", "HEAD").strip(), "dirty": False, "diff_sha256": None}
+    assert _git(tmp_path / "package") == clean
+    (tmp_path / "docs" / "file").write_text("2")
+    (tmp_path / "docs" / "new").touch()
+    assert _git(tmp_path / "package") == clean
+    (tmp_path / "package" / "file").write_text("2")
+    changed = _git(tmp_path / "package")
+    assert changed["dirty"] and changed["diff_sha256"]
+    git("checkout", "package")
+    (tmp_path / "new").touch()
+    assert _git(tmp_path / "package")["dirty"]
