@@ -43,7 +43,7 @@ def _vae_5(config):
 
 def _vae_50(config):
     """The ELBO, the mean of 50 draws."""
-    _draws(config, 50, epochs=80)
+    _draws(config, 50, epochs=200)
 
 
 def _iwae_5(config):
@@ -53,7 +53,7 @@ def _iwae_5(config):
 
 def _iwae_50(config):
     """The importance-weighted bound of 50 draws."""
-    _draws(config, 50, epochs=120, bound="iwae")
+    _draws(config, 50, epochs=300, bound="iwae")
 
 
 def _draws(config, num_samples, epochs, bound=None):
