@@ -37,7 +37,7 @@ def _static_standard(config):
 
 
 def _static_vamp(config):
-    """Static binarized MNIST and the VampPrior, in half of the epochs: these pictures are learnt by heart sooner."""
+    """Static binarized MNIST and the VampPrior, in half of the epochs, which give the published figure."""
     _static_standard(config)
     config.model.prior.name = "vamp"
     config.train.epochs //= 2
