@@ -59,7 +59,7 @@ def _iwae_50(config):
 def _draws(config, num_samples, epochs, bound=None):
     """Several draws keep the cores busy in smaller batches too, so there are more steps for the same time."""
     config.model.num_samples = num_samples
-    config.train.batch_size = {5: 100, 50: 20}[num_samples]
+    config.train.batch_size = {5: 100, 50: 50}[num_samples]
     config.hypers.learning_rate = {5: 3e-3, 50: 2e-3}[num_samples]
     config.train.epochs = epochs
     config.train.eval_every_epochs = epochs // 10
