@@ -15,7 +15,8 @@ import pytest
 
 from vae_jax.data.cache import Place
 
-jax.devices()  # all four are there from now on, also where a test takes XLA_FLAGS from the processes that it starts
+jax.devices()  # all four are there from now on; processes that tests start have one, as a user has
+del os.environ["XLA_FLAGS"]
 ROOT = pathlib.Path(__file__).parent.parent
 
 

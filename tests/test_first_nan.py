@@ -1,8 +1,11 @@
 """The operation that a loss became nan in is named, with its line of code."""
 
 import json
+import os
 import pathlib
 import re
+import signal
+import time
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +35,18 @@ def test_divergence_names_the_operation_and_its_line(tmp_path, root):
     assert json.loads((tmp_path / "run" / "diverged.json").read_text())["message"] == str(caught.value)
 
 
+def test_a_signal_ends_the_search_and_the_run_has_diverged(tmp_path, monkeypatch, capsys):
+    def asked_to_stop(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(run, "first_nan", asked_to_stop)
+    with pytest.raises(Diverged, match=r"train\.clip_norm$"):
+        run.train(load("digits.py", hypers__learning_rate=1e5, **SMALL), tmp_path / "run")
+    assert (tmp_path / "run" / "diverged.json").exists()
+    assert "has not been found: KeyboardInterrupt" in capsys.readouterr().out
+
+
 def test_the_steps_since_the_checkpoint_are_run_again_and_a_sound_one_has_no_nan(tmp_path):
     config = load("digits.py", **SMALL)
     dataset = load_dataset(config, None)
@@ -41,7 +56,8 @@ def test_the_steps_since_the_checkpoint_are_run_again_and_a_sound_one_has_no_nan
         checkpoints.save(2, {"state": state._asdict(), "best": parts.start()["best"]})
     again = _at(parts, state, 4)
     assert state_sha256(again) == state_sha256(_at(parts, TrainState(**parts.start()["state"]), 4))
-    assert first_nan(config, dataset, tmp_path, "a run", 4) is None
+    parts.program.close()
+    assert first_nan(parts, config, tmp_path, "a run", 4) is None
 
 
 def test_a_refit_in_between_is_done_again():

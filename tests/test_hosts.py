@@ -1,7 +1,6 @@
 """Several processes that are one run: really started, on this machine; the losses of one, and every way to end."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -23,14 +22,8 @@ FLAGS = [
 EPOCHS = "--config.train.epochs=10"
 
 
-@pytest.fixture(scope="module")
-def environment():
-    """One device for each process."""
-    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-
-
 @pytest.fixture
-def start(root, environment):
+def start(root):
     """Return (folder, count, *flags) -> the processes; those that a test leaves behind are killed."""
     started = []
 
@@ -38,7 +31,7 @@ def start(root, environment):
         port, command = port or free_port(), [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, *flags]
         for index in range(count):
             place = [f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}"]
-            settings = {"cwd": root, "env": environment, "text": True}
+            settings = {"cwd": root, "text": True}
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             started.append(subprocess.Popen([*command, *place, *own(index)], **settings, **pipes))
         return started[-count:]
@@ -73,11 +66,11 @@ def errors(text):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root, environment, tmp_path_factory):
+def undisturbed(root, tmp_path_factory):
     """The metrics of one process with one device."""
     folder = tmp_path_factory.mktemp("undisturbed")
     command = [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, EPOCHS]
-    subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
     return read_rows(folder / "metrics.jsonl")
 
 

@@ -1,7 +1,6 @@
 """A folder of pictures of all sorts, from the command line to a trained run."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -30,11 +29,10 @@ def pictures(tmp_path_factory):
 
 
 def train(pictures, workdir, *more):
-    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     flags = "--config=configs/folder.py:variant=autoencoder,runlocal", f"--data_dir={pictures}", f"--workdir={workdir}"
     small = "--config.data.size=12", "--config.model.encoder.channels=4,8", "--config.model.encoder.hidden=16"
     command = [sys.executable, "scripts/train.py", *flags, *small, "--config.train.batch_size=16", *more]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
 
 
 def test_a_run_on_own_pictures_lists_what_it_skipped(pictures, tmp_path):

@@ -1,7 +1,6 @@
 """The scripts as a user types them, one after another on one small conditional run."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -13,9 +12,8 @@ from vae_jax.data.sources.embedded import digits
 
 
 def script(root, name, *flags, cwd=None):
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     command = [sys.executable, str(root / "scripts" / f"{name}.py"), *map(str, flags)]
-    done = subprocess.run(command, cwd=cwd or root, env=environment, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, cwd=cwd or root, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout

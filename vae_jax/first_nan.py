@@ -11,9 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from vae_jax.data.dataset import Dataset
 from vae_jax.data.order import Order
-from vae_jax.parts import Parts, put_together
+from vae_jax.parts import Parts
 from vae_jax.reporting.progress import say
 from vae_jax.training.checkpoint import restore
 from vae_jax.types import Batch, TrainState
@@ -23,13 +22,13 @@ _LIBRARIES = pathlib.Path(jax.__file__).parent.parent
 
 
 def first_nan(
-    config: Mapping[str, Any], dataset: Dataset, checkpoints: pathlib.Path, run: str | None, step: int
+    parts: Parts, config: Mapping[str, Any], checkpoints: pathlib.Path, run: str | None, step: int
 ) -> str | None:
     """Run the steps from the newest checkpoint to `step` again, the last two of them operation by operation.
 
     Args:
-        config: of the run, a resolved one.
-        dataset: its data.
+        parts: of the run; its program may have been closed, and is closed again.
+        config: of the run.
         checkpoints: its folder of them.
         run: what they have in common; see `training.checkpoint.restore`.
         step: whose loss or gradient was not finite.
@@ -37,7 +36,7 @@ def first_nan(
     Returns:
         The operation and the line of code that it stands in; None where nothing is nan, such as where it is inf.
     """
-    parts = put_together(config, dataset)
+    say("not finite: running the steps since the last checkpoint again, to find the operation")
     with contextlib.closing(parts.program):
         found = restore(checkpoints, parts.abstract, say, run=run)
         state = TrainState(**(found[1] if found else parts.start())["state"])

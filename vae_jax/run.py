@@ -81,8 +81,7 @@ def run(
 
     def search(step: int) -> str | None:
         stopping.from_now_on_at_once()  # all that is to be kept is on disk
-        say("not finite: running the steps since the last checkpoint again, to find the operation")
-        return first_nan(config, dataset, folder / "checkpoints", _identity(config, folder), step)
+        return first_nan(parts, config, folder / "checkpoints", _identity(config, folder), step)
 
     with (
         StopRequest() as stopping,

@@ -31,15 +31,10 @@ def train(folder, *flags, hidden=16, every=0):
     return ["scripts/train.py", f"--workdir={folder}", *FLAGS, *fields, *flags]
 
 
-def environment(**more):
-    """Return the environment of a user: one device."""
-    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | more
-
-
 def start(command, env=None, python=sys.executable, **settings):
     """Start a script with its flags."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    settings = {"cwd": ROOT, "env": environment(**(env or {})), "text": True, **pipes, **settings}
+    settings = {"cwd": ROOT, "env": os.environ | (env or {}), "text": True, **pipes, **settings}
     started.append(subprocess.Popen([python, *command], **settings))
     return started[-1]
 

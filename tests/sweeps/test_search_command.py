@@ -1,7 +1,6 @@
 """A search by the command itself, its driver killed on the way."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,11 +25,8 @@ FLAGS = [
 
 
 def start(root, *more):
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     command = [sys.executable, "scripts/sweep.py", *FLAGS, *more]
-    return subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(process, file):

@@ -1,7 +1,6 @@
 """Restoration: what is measured, what is fitted to which split, and a user's own pictures of any size."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -49,9 +48,8 @@ def colorizing(saved_run, coloured_pictures):
 
 
 def script(*args):
-    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     command = [sys.executable, "scripts/restore.py", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Similarity search on a saved run: the index that is kept, the neighbours, the figures, the script."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -181,9 +180,8 @@ def _times(params, factor):
 
 
 def script(*flags):
-    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     command = [sys.executable, "scripts/search.py", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
 
 
 def test_the_script_finds_neighbours_and_measures(saved, pictures, tmp_path):

@@ -60,8 +60,8 @@ def explained(
 def _ask(first_nan: Callable[[int], str | None], step: int) -> str | None:
     try:
         return first_nan(step)
-    except Exception as error:  # whatever it is, it must not hide that the run has diverged
-        say(f"which operation it was has not been found: {error}")
+    except (Exception, KeyboardInterrupt) as error:  # whatever it is, it must not hide that the run has diverged
+        say(f"which operation it was has not been found: {str(error) or type(error).__name__}")
         return None
 
 
