@@ -2,8 +2,9 @@
 
 import os
 
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling takes most of the time of the tests; so it takes half as long. For the rest see `environment_of_users`.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import functools
 import pathlib
@@ -15,9 +16,18 @@ import pytest
 
 from vae_jax.data.cache import Place
 
+#: Another way to emit kernels, which compiles faster; jax 0.11 has no such choice, and ends at a flag it lacks.
+QUICK = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK} {os.environ.get('XLA_FLAGS', '')}"
 jax.devices()  # all four are there from now on; processes that tests start have one, as a user has
-del os.environ["XLA_FLAGS"]
+os.environ["XLA_FLAGS"] = QUICK
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+def environment_of_users() -> dict[str, str]:
+    """Return the environment for processes that are compiled as users have it, for tests of the bits that they get."""
+    ours = ("JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS")
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def pytest_addoption(parser):
@@ -59,19 +69,6 @@ def pytest_unconfigure(config):
     """Remove it."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["VAE_JAX_CACHE_DIR"], ignore_errors=True)
-
-
-#: Tests of many small programs: compiling takes most of their time, and none asks for the bits that users get.
-COMPILED_QUICKLY = ("models", "nn", "objectives", "prob", "test_options.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def optimisation(request):
-    """Compile with XLA's optimisations, as users do, but not in the tests named above, which take half the time."""
-    quick = request.path.relative_to(ROOT / "tests").parts[0] in COMPILED_QUICKLY
-    jax.config.update("jax_disable_most_optimizations", quick)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 _MAPS = pathlib.Path("/proc/self/maps")

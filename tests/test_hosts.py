@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.conftest import environment_of_users
 from vae_jax.reporting.log import read_rows
 
 FLAGS = [
@@ -31,7 +32,7 @@ def start(root):
         port, command = port or free_port(), [sys.executable, "scripts/train.py", f"--workdir={folder}", *FLAGS, *flags]
         for index in range(count):
             place = [f"--coordinator=localhost:{port}", f"--num_processes={count}", f"--process_id={index}"]
-            settings = {"cwd": root, "text": True}
+            settings = {"cwd": root, "text": True, "env": environment_of_users()}
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             started.append(subprocess.Popen([*command, *place, *own(index)], **settings, **pipes))
         return started[-count:]

@@ -1,13 +1,12 @@
 """Real processes of our scripts, and the moments at which a fault is injected into them."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment_of_users
 from vae_jax.reporting.log import read_rows
 from vae_jax.training.checkpoint import load_newest
 from vae_jax.training.fingerprint import state_sha256
@@ -34,7 +33,7 @@ def train(folder, *flags, hidden=16, every=0):
 def start(command, env=None, python=sys.executable, **settings):
     """Start a script with its flags."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    settings = {"cwd": ROOT, "env": os.environ | (env or {}), "text": True, **pipes, **settings}
+    settings = {"cwd": ROOT, "env": environment_of_users() | (env or {}), "text": True, **pipes, **settings}
     started.append(subprocess.Popen([python, *command], **settings))
     return started[-1]
 

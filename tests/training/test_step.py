@@ -89,11 +89,9 @@ def test_products_of_bfloat16_keep_these_promises(parts):
     state, _ = run_chunk(short)
     assert not identical(state, run_chunk(parts)[0])
     test_one_and_four_devices_agree(short)
-    half = np.zeros((STEPS, BATCH), np.int32)
-    half[: STEPS // 2] = rows()[: STEPS // 2]
-    middle, _ = run_chunk(short, indices=half, steps=STEPS // 2)
-    half[: STEPS // 2] = rows()[STEPS // 2 :]
-    assert identical(run_chunk(short, state=middle, indices=half, steps=STEPS // 2)[0], state)
+    first, second = (np.resize(half, (STEPS, BATCH)) for half in np.split(rows(), 2))
+    middle, _ = run_chunk(short, indices=first, steps=STEPS // 2)
+    assert identical(run_chunk(short, state=middle, indices=second, steps=STEPS // 2)[0], state)
 
 
 @pytest.mark.filterwarnings("ignore:.*pmap.*:DeprecationWarning")
