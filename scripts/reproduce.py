@@ -10,14 +10,14 @@ be within --tolerance, the first training loss within a twentieth of it. Exit co
 that differ. RUN is left as it is; the same command resumes an interrupted one.
 
 A table's runs are in runs/tables/TABLE, a folder for each row and seed. Finished ones are not run again and interrupted
-ones are resumed, so the command may be stopped and repeated.
+ones are resumed (those of oneclass start again), so the command may be stopped and repeated.
 """
 
 import pathlib
 
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import ConfigError, DataError
+from vae_jax.errors import ConfigError, DataError, OutputError
 from vae_jax.reproduction import render, tables
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -87,7 +87,8 @@ def _again(args):
 
 def _make(args):
     table = tables.find(args.table)
-    rows = tables.choose(table, args.row)
+    rows, out = tables.choose(table, args.row), args.out or _TABLES
+    _check_out(out, table)
     for row in rows:
         load_dataset(tables.load(row, _ROOT, seed=0), args.data_dir)
     # JAX is imported from here on.
@@ -97,8 +98,17 @@ def _make(args):
 
     use_compilation_cache()
     workdir = args.workdir or pathlib.Path("runs", "tables", table.name)
-    path = make(table, rows, range(args.seeds or 1), _ROOT, workdir, args.out or _TABLES, args.data_dir, say)
-    say(f"written to {path}; scripts/reproduce.py --render puts it into docs/results.md")
+    path = make(table, rows, range(args.seeds or 1), _ROOT, workdir, out, args.data_dir, say)
+    say(f"written to {path}" + ("" if args.out else "; scripts/reproduce.py --render puts it into docs/results.md"))
+
+
+def _check_out(out, table):
+    """Refuse, before hours of training, a folder whose file of the table cannot be read or written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out={out} is no folder and cannot be made: {error.strerror}") from error
+    tables.read_record(cli.output_file(out / f"{table.name}.jsonl", ".jsonl"))
 
 
 def _render(args):

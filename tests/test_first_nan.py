@@ -71,6 +71,20 @@ def test_a_refit_in_between_is_done_again():
     assert state_sha256(_at(parts, start(), program.refit_at + 2).params) == state_sha256(expected.params)
 
 
+def test_a_refit_between_the_two_last_steps_is_done_again(tmp_path):
+    small = {"model__encoder__hidden": (8,), "model__components": 3, "train__epochs": 2, "data__name": "digits"}
+    config = load("zoo_clustering.py", hypers__pretrain_epochs=1.0, **small)
+    parts, refitted = put_together(config, load_dataset(config, None)), []
+
+    def refit(state):
+        refitted.append(int(state.step))
+        return parts.program.refit(state)
+
+    recording = parts._replace(program=parts.program._replace(refit=refit))
+    assert first_nan(recording, config, tmp_path, None, parts.program.refit_at) is None
+    assert refitted == [parts.program.refit_at]
+
+
 def test_what_only_a_gradient_makes_nan_is_named_by_the_line_it_is_of():
     def root_of_nothing(x):
         scaled = 0 * x

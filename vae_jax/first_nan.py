@@ -41,9 +41,12 @@ def first_nan(
         found = restore(checkpoints, parts.abstract, say, run=run)
         state = TrainState(**(found[1] if found else parts.start())["state"])
         state = _at(parts, state, max(int(state.step), step - 1))  # the optimizer of this one may have made the nan
+    first = int(state.step)
     try:
-        while int(state.step) <= step:
-            batch = _batch(config, parts, int(state.step))
+        for number in range(first, step + 1):
+            if first < number == parts.program.refit_at:
+                state = parts.program.refit(state)
+            batch = _batch(config, parts, number)
             with jax.disable_jit(), jax.debug_nans(True):
                 state, _ = parts.step(state, batch)
     except FloatingPointError as error:

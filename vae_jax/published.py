@@ -61,23 +61,28 @@ def published_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: there is still a path in it.
     """
-    environment = manifest.get("environment", {})
-    kept = {k: v for k, v in environment.items() if k.startswith(("JAX_", "XLA_")) and not _PATH.search(v)}
-    restarts = [
-        restart | {"changed": {k: v for k, v in restart.get("changed", {}).items() if k != "host"}}
-        for restart in manifest.get("restarts", [])
-    ]
+    restarts = [restart | {"changed": _changed(restart.get("changed", {}))} for restart in manifest.get("restarts", [])]
     skipped = len(manifest["data"].get("skipped", ()))
     result = {
         **manifest,
         "host": None,
-        "environment": kept,
+        "environment": _environment(manifest.get("environment", {})),
         "restarts": restarts,
         "command": list(_command(manifest.get("command", ()))),
         "data": {**manifest["data"], "skipped": [f"{skipped} files"] if skipped else []},
     }
     _refuse_paths(result, "manifest.json")
     return result
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in variables.items() if k.startswith(("JAX_", "XLA_")) and not _PATH.search(v)}
+
+
+def _changed(since: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a restart found changed, without what is left out of the manifest itself."""
+    kept = {name: value for name, value in since.items() if name != "host"}
+    return kept | ({"environment": _environment(kept["environment"])} if "environment" in kept else {})
 
 
 def _command(argv: list[str]) -> Iterator[str]:
@@ -97,6 +102,8 @@ def _command(argv: list[str]) -> Iterator[str]:
 
 def _refuse_paths(tree: Mapping[str, Any], file: str) -> None:
     for name, value in flatten(tree):
-        for text in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(text, str) and _PATH.search(text):
-                raise ConfigError(f"{name}={text!r} in {file} is a path of this machine, and would be published")
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, Mapping):
+                _refuse_paths({name: one}, file)
+            elif isinstance(one, str) and _PATH.search(one):
+                raise ConfigError(f"{name}={one!r} in {file} is a path of this machine, and would be published")

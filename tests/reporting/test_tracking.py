@@ -47,7 +47,7 @@ CALLS = [
     ("scalars", 1, {"train/loss": 0.5}),
     ("scalars", 2, {"train/loss": 0.25}),
     ("images", 2, {"samples": "samples.png"}),
-    ("close",),
+    ("close", 0),
 ]
 
 
@@ -57,8 +57,23 @@ def test_one_that_raises_is_dropped_with_one_line_and_the_other_hears_all(fails,
     use(broken=broken, sound=sound)
     assert sound.calls == CALLS
     upto = [call[0] for call in CALLS].index(fails) + 1
-    assert broken.calls == CALLS[:upto] + ([] if fails == "make" else [("close",)])
+    assert broken.calls == CALLS[:upto] + ([] if fails == "make" else [("close", 1)])
     assert capsys.readouterr().err == "tracker broken is off: no luck; metrics.jsonl has everything\n"
+
+
+def test_how_a_run_has_ended_is_told_before_anyone_waits():
+    first, second = Recorder(hangs="close"), Recorder(hangs="close")
+    runs = [Trackers({"a": first}), Trackers({"a": second})]
+    started = time.monotonic()
+    for trackers in runs:
+        trackers.end(75)
+        trackers.end()
+    for trackers in runs:
+        trackers.close(1.0)
+    assert time.monotonic() - started < 1.9, "both have the same second"
+    assert first.calls == second.calls == [("make",), ("close", 75)]
+    first.released.set()
+    second.released.set()
 
 
 @pytest.mark.parametrize("hangs", ["make", "scalars", "close"])

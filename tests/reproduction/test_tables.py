@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from scripts import reproduce as script
 from tests.conftest import ROOT
 from vae_jax import config as configs
-from vae_jax.errors import ConfigError, Preempted
+from vae_jax.errors import ConfigError, DataError, OutputError, Preempted
 from vae_jax.reproduction import make as makes
 from vae_jax.reproduction import render, tables
-from vae_jax.reproduction.record import Run, read_record, record
+from vae_jax.reproduction.record import Run, record
+from vae_jax.reproduction.tables import read_record
 from vae_jax.tasks.anomaly import one_class
 from vae_jax.training.folder import read_results
 
@@ -98,6 +100,29 @@ def test_a_signal_ends_it_between_runs_as_a_run_that_can_go_on(made):
     with pytest.raises(Preempted, match="SIGTERM"):
         build(made, seeds=3, say=lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert not (made / "runs" / "tiny-seed2").exists()
+
+
+def test_a_run_that_was_stopped_gives_no_row(made, tmp_path):
+    for name in "tiny.py", "base.py":
+        (tmp_path / name).write_text((made / name).read_text())
+    shutil.copytree(made / "runs" / "tiny-seed0", tmp_path / "runs" / "tiny-seed0")
+    path = tmp_path / "runs" / "tiny-seed0" / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "stopped": "request"}))
+    said = []
+    build(tmp_path, seeds=2, say=said.append)
+    assert [list(line["ours"]) for line in read_record(tmp_path / "docs" / "tiny.jsonl")] == [["1"], ["1"]]
+    assert [line for line in said if "it gives no row" in line] == [
+        f"{path.parent} was stopped before its end (STOP): it gives no row; delete it to run it again"
+    ]
+
+
+def test_what_cannot_be_written_or_read_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"--out=.*file is no folder and cannot be made: "):
+        script.main(["--table=bbans", f"--out={tmp_path / 'file'}", f"--data_dir={tmp_path}"])
+    (tmp_path / "bbans.jsonl").write_text("<<<<<<< HEAD\n")
+    with pytest.raises(DataError, match=r"bbans\.jsonl, line 1 is damaged"):
+        script.main(["--table=bbans", f"--out={tmp_path}", f"--data_dir={tmp_path}"])
 
 
 def test_each_task_does_once_what_it_is_for(made, monkeypatch, tmp_path):

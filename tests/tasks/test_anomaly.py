@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from tests.test_scripts import script
 from tests.variants import load
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, DataError
 from vae_jax.evaluation.baselines import fit_pca
 from vae_jax.reporting.progress import say
 from vae_jax.tasks.anomaly import baselines, one_class, synthetic
@@ -168,6 +168,24 @@ def test_synthetic_anomalies_are_made_of_normal_pictures():
 def test_the_choice_is_the_best_mean_on_synthetic_anomalies():
     made = [one_class.Scored({}, {}, {"a": 0.9, "b": 0.7}), one_class.Scored({}, {}, {"a": 0.2, "b": 0.6})]
     assert one_class.choose(made) == ("b", {"a": pytest.approx(55), "b": pytest.approx(65)})
+
+
+def test_a_run_that_starts_again_is_recorded_anew(tmp_path):
+    config = load(SPEC)
+    dataset = load_dataset(config, None)
+    one_class._record(config, dataset, tmp_path)
+    begun = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(begun | {"python": "3.0"}))
+    one_class._record(config, dataset, tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["python"] == begun["python"]
+    (tmp_path / "manifest.json").write_text(json.dumps(begun | {"python": "3.0"}))
+    (tmp_path / one_class.RESULTS).touch()
+    one_class._record(config, dataset, tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["python"] == "3.0"
+    (tmp_path / one_class.RESULTS).unlink()
+    (tmp_path / "manifest.json").write_text(json.dumps(begun | {"data": begun["data"] | {"sha256": "0"}}))
+    with pytest.raises(DataError):
+        one_class._record(config, dataset, tmp_path)
 
 
 def test_data_without_classes_and_conditional_models_are_refused():

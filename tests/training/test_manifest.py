@@ -1,8 +1,20 @@
 """What a run notes down of the code that it is run with."""
 
 import subprocess
+import sys
 
-from vae_jax.training.manifest import _git
+from vae_jax.training.manifest import _git, _packages
+
+
+def test_of_a_package_that_is_there_twice_the_one_that_is_imported_is_noted(tmp_path, monkeypatch):
+    for folder, version in ("first", "1.0"), ("second", "2.0"):
+        (tmp_path / folder / "twice-1.dist-info").mkdir(parents=True)
+        (tmp_path / folder / "twice-1.dist-info" / "METADATA").write_text(f"Name: twice\nVersion: {version}\n")
+    (tmp_path / "first" / "half_removed-1.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), str(tmp_path / "second"), *sys.path])
+    found = _packages()
+    assert found["twice"] == "1.0"
+    assert found["jax"] and all(isinstance(name, str) for name in found)
 
 
 def test_changes_of_code_are_noted_and_those_of_docs_are_not(tmp_path):
@@ -22,7 +34,7 @@ def test_changes_of_code_are_noted_and_those_of_docs_are_not(tmp_path):
     (tmp_path / "docs" / "file").write_text("2")
     (tmp_path / "docs" / "new").touch()
     assert _git(tmp_path / "package") == clean
-    (tmp_path / "package" / "file").write_text("2")
+    (tmp_path / "package" / "file").write_bytes(b"\xe9 is no UTF-8")
     changed = _git(tmp_path / "package")
     assert changed["dirty"] and changed["diff_sha256"]
     git("checkout", "package")

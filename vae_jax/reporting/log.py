@@ -15,6 +15,8 @@ from vae_jax.config_rules import flatten
 from vae_jax.errors import StorageError
 from vae_jax.reporting.tracking import open_trackers
 
+_INTERRUPTED = 130
+
 
 class MetricLog:
     """Append rows of deterministic values to metrics.jsonl; times and speeds go to trackers only.
@@ -45,7 +47,8 @@ class MetricLog:
     def __enter__(self) -> MetricLog:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, _: Any) -> None:
+        self.end(error)
         self._trackers.close()
         with contextlib.suppress(OSError):  # what could not be flushed was reported by `write`
             self._file.close()
@@ -61,6 +64,11 @@ class MetricLog:
         self._put({"step": step, "split": split, **metrics})
         values = {**metrics, **(speed or {})}
         self._trackers.scalars(step, {f"{split}/{name}": value for name, value in values.items()})
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell the trackers that the run has ended, and by which error, if any; do not wait for them."""
+        code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        self._trackers.end(0 if error is None else getattr(error, "exit_code", code))
 
     def settings(self, config: Mapping[str, Any]) -> None:
         """Tell the trackers the resolved config of the run."""

@@ -30,7 +30,7 @@ class Tracker(NamedTuple):
     scalars: Callable[[int, Mapping[str, float]], None]  # (step, {'train/loss': value})
     images: Callable[[int, Mapping[str, pathlib.Path]], None]  # (step, {'samples': PNG file})
     settings: Callable[[Mapping[str, Any]], None]  # (dotted field -> value)
-    close: Callable[[], None]
+    close: Callable[[int], None]  # exit code of the run: 0 where it has finished
 
 
 class Trackers:
@@ -41,6 +41,7 @@ class Trackers:
 
     def __init__(self, makers: Mapping[str, Callable[[], Tracker]]):
         self._all = [_Background(name, make) for name, make in makers.items()]
+        self._ended: float | None = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Show the values at a step."""
@@ -54,13 +55,17 @@ class Trackers:
         """Show the settings of the run, by dotted field."""
         self._call("settings", dict(config))
 
+    def end(self, exit_code: int = 0) -> None:
+        """Say that nothing more comes, and how the run has ended; do not wait. Only the first call counts."""
+        if self._ended is None:
+            self._ended = time.monotonic()
+            self._call("close", exit_code)
+
     def close(self, seconds: float = SECONDS) -> None:
-        """End them; what one has not sent after so long is given up."""
-        end = time.monotonic() + seconds
+        """End them, if it was not done yet; what one has not sent so long after that is given up."""
+        self.end()
         for tracker in self._all:
-            tracker.finish()
-        for tracker in self._all:
-            tracker.wait(max(0.0, end - time.monotonic()), seconds)
+            tracker.wait(max(0.0, self._ended + seconds - time.monotonic()), seconds)
 
     def _call(self, name: str, *args: Any) -> None:
         for tracker in self._all:
@@ -111,10 +116,11 @@ class _Background:
         self._thread.start()
 
     def call(self, method: str, *args: Any) -> None:
-        self._put((method, args))
-
-    def finish(self) -> None:
-        self._put(None)
+        if not self._off:
+            try:
+                self._calls.put_nowait((method, args))
+            except queue.Full:
+                self._drop(f"it is {_MOST_WAITING} calls behind")
 
     def wait(self, seconds: float, limit: float) -> None:
         if not self._off:
@@ -122,26 +128,19 @@ class _Background:
             if self._thread.is_alive():
                 self._drop(f"it was not done {limit:.0f} s after the run")
 
-    def _put(self, call: tuple[str, tuple] | None) -> None:
-        if not self._off:
-            try:
-                self._calls.put_nowait(call)
-            except queue.Full:
-                self._drop(f"it is {_MOST_WAITING} calls behind")
-
     def _work(self, make: Callable[[], Tracker]) -> None:
-        tracker = None
+        tracker = method = None
         try:
             tracker = make()
-            while not self._off and (call := self._calls.get()) is not None:
-                getattr(tracker, call[0])(*call[1])
-            tracker.close()
+            while method != "close":
+                method, args = ("close", (1,)) if self._off else self._calls.get()
+                getattr(tracker, method)(*args)
         except (Exception, SystemExit) as error:  # whatever a foreign library may raise
             missing = isinstance(error, ModuleNotFoundError)
             self._drop(f"{error.name} is not installed (pip install {error.name})" if missing else _one_line(error))
             if tracker is not None:
                 with contextlib.suppress(Exception):  # lest it keep a connection open
-                    tracker.close()
+                    tracker.close(1)
 
     def _drop(self, reason: str) -> None:
         if not self._off:

@@ -15,7 +15,7 @@ from vae_jax.run import train
 from vae_jax.tasks.anomaly import one_class
 from vae_jax.tasks.compression.report import evaluate
 from vae_jax.tasks.saved import open_saved
-from vae_jax.training.folder import open_folder, read_config, write_json
+from vae_jax.training.folder import open_folder, read_config, read_results, write_json
 from vae_jax.training.member_mesh import one_device_per_core
 from vae_jax.training.stop import StopRequest
 
@@ -41,8 +41,9 @@ def make(
 ) -> pathlib.Path:
     """Run the rows with every seed, write out/TABLE.jsonl after each run, and return its path.
 
-    What is finished in `workdir` is not run again, what is interrupted goes on. The lines of the file are of all that
-    is finished there, with seeds and rows that were not asked for now; a line with nothing there stays as it is.
+    What is finished in `workdir` is not run again; what is interrupted goes on, but a one-class run starts again. The
+    lines of the file are of all that is finished there, with seeds and rows that were not asked for now; a line with
+    nothing there stays as it is.
 
     Args:
         table: of which the rows are.
@@ -62,13 +63,16 @@ def make(
     if table.task == "one_class":
         one_device_per_core()
     with StopRequest() as stopping:
-        stopping.from_now_on_at_once()  # training notes the signal itself, and saves first
+        # Training notes the signal itself, and saves first; but the models of a one-class row are trained at once.
+        stopping.from_now_on_at_once("what is finished is saved; the same command goes on")
         for seed in seeds:
             # Rows of one run need it once.
             for name, row in {tables.folder_name(row, seed): row for row in rows}.items():
                 folder = workdir / name
                 say(f"{table.name}, seed {seed}: {folder}")
                 task.run(tables.load(row, root, seed), folder, data_dir, say)
+                if not _is_finished(task, folder):
+                    say(f"{folder} was stopped before its end (STOP): it gives no row; delete it to run it again")
                 done = {one: _finished(task, one, root, workdir) for one in table.rows}
                 lines = [record(table, one, runs, root) for one, runs in done.items() if runs]
                 write_record(out / f"{table.name}.jsonl", table, lines)
@@ -77,13 +81,19 @@ def make(
 
 def _finished(task: Task, row: tables.Row, root: pathlib.Path, workdir: pathlib.Path) -> list[Run]:
     """Return what is done of a row with any seed; a folder of another config is none of it."""
-    done = [folder for folder in workdir.glob(tables.folder_name(row, "*")) if (folder / task.file).exists()]
+    done = [folder for folder in workdir.glob(tables.folder_name(row, "*")) if _is_finished(task, folder)]
     seeds = {int(text): folder for folder in done if (text := folder.name.rpartition("-seed")[2]).isdigit()}
     return [
         Run(seed, folder, json.loads((folder / task.file).read_text()))
         for seed, folder in sorted(seeds.items())
         if not configs.differences(read_config(folder), tables.load(row, root, seed))
     ]
+
+
+def _is_finished(task: Task, folder: pathlib.Path) -> bool:
+    """Tell whether a run is done, and not because someone has put a file STOP into its folder."""
+    stopped = (folder / "results.json").exists() and read_results(folder).get("stopped")
+    return (folder / task.file).exists() and not stopped
 
 
 def _train(settings: Mapping[str, Any], folder: pathlib.Path, data_dir: pathlib.Path | None, _: Say) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.reproduction.surroundings import computes
-from vae_jax.reproduction.tables import Row, Table
+from vae_jax.reproduction.tables import Row, Table, read_record
 from vae_jax.training.folder import read_config, read_manifest, read_results, write_text
 from vae_jax.training.manifest import cpu_model
 
@@ -67,11 +67,6 @@ def write_record(path: pathlib.Path, table: Table, lines: Iterable[Mapping[str, 
     kept = {line["row"]: line for line in [*read_record(path), *lines]}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(json.dumps(kept[row.name]) + "\n" for row in table.rows if row.name in kept))
-
-
-def read_record(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the lines of the file of a table; none where there is no file yet."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _of_run(table: Table, row: Row, run: Run, root: pathlib.Path) -> dict[str, Any]:

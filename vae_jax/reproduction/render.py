@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from vae_jax.reproduction.tables import TABLES, Table
+from vae_jax.reproduction.tables import TABLES, Table, read_record
 
 _HEAD = """\
 # Published tables, made again
@@ -26,9 +25,8 @@ def page(folder: pathlib.Path) -> str:
     """Return docs/results.md; `folder` holds TABLE.jsonl of each table that has been made."""
     parts = [_HEAD]
     for table in TABLES.values():
-        path = folder / f"{table.name}.jsonl"
-        text = path.read_text() if path.exists() else ""
-        parts.append(_section(table, {line["row"]: line for line in map(json.loads, text.splitlines())}))
+        lines = read_record(folder / f"{table.name}.jsonl")
+        parts.append(_section(table, {line["row"]: line for line in lines}))
     return "\n".join(parts)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from vae_jax import config
 from vae_jax.build import nearest
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, DataError
 
 
 class Row(NamedTuple):
@@ -67,6 +68,21 @@ def load(row: Row, root: pathlib.Path, seed: int) -> Mapping[str, Any]:
     The seed is that of parameters, noise and order; the data, the drawing of test pixels too, are those of all seeds.
     """
     return config.load(f"{root}/{row.config}", {"seed": seed})
+
+
+def read_record(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the lines of the file of a table that was made; none where there is no file yet.
+
+    Raises:
+        DataError: a line is damaged.
+    """
+    found = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+        try:
+            found.append({"row": None, **json.loads(line)})
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{path}, line {number} is damaged: expected a row as JSON; restore the file") from error
+    return found
 
 
 def folder_name(row: Row, seed: int) -> str:

@@ -83,7 +83,12 @@ def run_group(
         write = functools.partial(_write, folders, progress)
         kept = Keep(keep, config["checkpoint"]["every_seconds"], stopping)
         told = Callbacks(begin, write, stop, deliver, say)
-        fit_members(model, config, feeds, members, stream(SEED, "evaluate"), told, kept)
+        try:
+            fit_members(model, config, feeds, members, stream(SEED, "evaluate"), told, kept)
+        except BaseException as error:
+            for folder in folders.values():  # before the logs are closed one by one: each waits for its trackers
+                folder.end(error)
+            raise
 
 
 def make_members(every: Sequence[Mapping[str, Any]], dataset: Dataset) -> tuple[Model, dict[str, Feed], list[Member]]:
@@ -129,12 +134,19 @@ class _Folder:
         if tree is None:
             write_diverged(ended.error, self.config, dataset.sizes["train"], self.path)
             sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, str(ended.error))
+            self.end(ended.error)
             return
         with Checkpoints(self.path / "checkpoints", 1, fingerprint(self.config)) as checkpoints:
             checkpoints.save(int(tree["state"]["step"]), tree)
         figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
         write_json(self.path / "results.json", figures)
         self.log.results(figures["steps"], figures, ())
+        self.end()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell the trackers that the run has ended."""
+        if self.log:
+            self.log.end(error)
 
 
 def _write(

@@ -65,7 +65,7 @@ def cpu_model() -> str | None:
 
 def _surroundings() -> dict[str, Any]:
     """Return code, software and machine, as they are now."""
-    packages = sorted({d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}.items())
+    packages = sorted(_packages().items())
     return {
         "code": {"version": __version__, "source_sha256": _source_sha256(), **_git()},
         "python": platform.python_version(),
@@ -76,6 +76,15 @@ def _surroundings() -> dict[str, Any]:
         "jax": _jax(),
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SAFE_PREFIXES)},
     }
+
+
+def _packages() -> dict[str, str]:
+    """Return the versions that are imported: the first of a name on the path. What pip left half-removed has none."""
+    found: dict[str, str] = {}
+    for one in importlib.metadata.distributions():
+        if one.metadata and "Name" in one.metadata:
+            found.setdefault(one.metadata["Name"], one.version)
+    return found
 
 
 def _jax() -> dict[str, Any]:
@@ -108,10 +117,9 @@ def _source_sha256() -> str:
 
 def _git(where: pathlib.Path = pathlib.Path(__file__).parent) -> dict[str, Any]:
     def ask(*words: str) -> str | None:
-        try:
-            return subprocess.run(
-                ["git", *words], cwd=where, capture_output=True, text=True, timeout=10, check=True
-            ).stdout
+        try:  # a file of another encoding may be in the difference
+            asked = {"capture_output": True, "text": True, "errors": "surrogateescape", "timeout": 10, "check": True}
+            return subprocess.run(["git", *words], cwd=where, **asked).stdout
         except (OSError, subprocess.SubprocessError):
             return None
 
@@ -121,7 +129,7 @@ def _git(where: pathlib.Path = pathlib.Path(__file__).parent) -> dict[str, Any]:
     return {
         "commit": commit.strip() if commit else None,
         "dirty": bool(status.strip()) if status is not None else None,
-        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else None,
+        "diff_sha256": hashlib.sha256(diff.encode(errors="surrogateescape")).hexdigest() if diff else None,
     }
 
 

@@ -18,7 +18,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
-        self._at_once = False
+        self._at_once, self._told = False, ""
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -30,12 +30,12 @@ class StopRequest:
     def __exit__(self, kind: type | None, error: BaseException | None, _: TracebackType | None) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        if kind is KeyboardInterrupt and self._at_once:
-            raise Preempted(f"{self.signal_name}: training is saved; the same command finishes the run") from error
+        if kind is KeyboardInterrupt and self._at_once and self.signal_name is not None:
+            raise Preempted(f"{self.signal_name}: {self._told}") from error
 
-    def from_now_on_at_once(self) -> None:
-        """End the run for a signal noted already, and at the next one."""
-        self._at_once = True
+    def from_now_on_at_once(self, told: str = "training is saved; the same command finishes the run") -> None:
+        """End the run for a signal noted already, and at the next one, and tell this."""
+        self._at_once, self._told = True, told
         self._raise_if_noted()
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,6 @@
 """The trackers themselves, through the metric log: what they hold after a run, and after one that was resumed."""
 
+import contextlib
 import struct
 import time
 
@@ -8,19 +9,23 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from vae_jax.errors import Diverged, Preempted
 from vae_jax.reporting.log import MetricLog, read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # foreign libraries, in threads
 
 
 def fill(folder, tracker, steps, start=0, finished=True):
-    with MetricLog(folder, start, [tracker] if tracker else []) as log:
+    asked = contextlib.nullcontext() if finished else pytest.raises(Preempted)
+    with asked, MetricLog(folder, start, [tracker] if tracker else []) as log:
         log.settings({"seed": 3, "hypers": {"beta": 4.0}})
         for step in steps:
             log.write(step, "train", {"loss": 1 / step}, {"images_per_second": 5.0})
         if finished:
             Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(folder / "samples.png")
             log.results(steps[-1], {"test": {"mse": 0.5}, "state_sha256": "a"}, [folder / "samples.png"])
+        else:
+            raise Preempted("asked to stop")
 
 
 def resumed(folder, tracker):
@@ -118,7 +123,10 @@ def mlflow(tmp_path, monkeypatch):
 def test_mlflow_holds_every_row_once(tmp_path, mlflow):
     folder = tmp_path / "run"
     folder.mkdir()
-    resumed(folder, "mlflow")
+    fill(folder, "mlflow", range(1, 5), finished=False)
+    name = (folder / "mlflow.id").read_text()
+    assert mlflow.get_run(name).info.status == "KILLED"
+    fill(folder, "mlflow", range(3, 7), start=2)
     (run,) = mlflow.search_runs([mlflow.get_experiment_by_name("betas").experiment_id])
     assert run.info.run_id == (folder / "mlflow.id").read_text()
     assert (run.info.status, run.info.run_name) == ("FINISHED", "run")
@@ -128,3 +136,9 @@ def test_mlflow_holds_every_row_once(tmp_path, mlflow):
     assert run.data.metrics["test/mse"] == 0.5
     assert run.data.params == {"seed": "3", "hypers.beta": "4.0"}
     assert [file.path for file in mlflow.list_artifacts(run.info.run_id, "pictures")] == ["pictures/samples.png"]
+
+
+def test_mlflow_is_told_that_a_run_has_failed(tmp_path, mlflow):
+    with pytest.raises(Diverged), MetricLog(tmp_path, 0, ["mlflow"]):
+        raise Diverged("the loss is nan")
+    assert mlflow.get_run((tmp_path / "mlflow.id").read_text()).info.status == "FAILED"

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vae_jax.errors import Preempted
 from vae_jax.reporting.tracking import Tracker
 
 _BATCH, _SECONDS = 500, 5.0  # values in a request, of 1000 allowed; how long they may wait for more
 _LONGEST = 6000  # characters of a parameter
+_STATUS = {0: "FINISHED", Preempted.exit_code: "KILLED", 130: "KILLED"}  # the last is Ctrl-C twice
 
 
 def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the server knows what it has)
@@ -54,9 +56,9 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
         for start in range(0, len(params), 100):  # as many as a request may have
             client.log_batch(run, params=params[start : start + 100])
 
-    def close() -> None:
+    def close(exit_code: int) -> None:
         send()
-        client.set_terminated(run)
+        client.set_terminated(run, _STATUS.get(exit_code, "FAILED"))
 
     return Tracker(scalars, images, settings, close)
 

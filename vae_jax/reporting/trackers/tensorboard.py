@@ -32,7 +32,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:
     def settings(config: Mapping[str, Any]) -> None:
         file.add(summary.text("config", f"```\n{json.dumps(dict(config), indent=2, default=list)}\n```"), step)
 
-    return Tracker(scalars, images, settings, file.close)
+    return Tracker(scalars, images, settings, lambda _: file.close())
 
 
 class _EventFile:

@@ -41,4 +41,4 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (W&B keeps
     def settings(config: Mapping[str, Any]) -> None:
         run.config.update(dict(config), allow_val_change=True)
 
-    return Tracker(scalars, images, settings, run.finish)
+    return Tracker(scalars, images, settings, run.finish)  # by its exit code W&B tells who has failed

@@ -193,11 +193,11 @@ def measure(scored: Sequence[Scored], labels: np.ndarray) -> dict[str, Any]:
 
 
 def _record(config: Mapping[str, Any], dataset: Dataset, folder: pathlib.Path) -> None:
-    """Write manifest.json, or compare the data with it where there is one."""
+    """Write manifest.json of a run that starts, maybe again, after comparing the data with those of the run before."""
     if (folder / "manifest.json").exists():
         check_data(read_manifest(folder), sha256(dataset))
-        return
-    write_json(folder / "manifest.json", make_manifest(config, described(dataset)))
+    if not (folder / RESULTS).exists():
+        write_json(folder / "manifest.json", make_manifest(config, described(dataset)))
 
 
 def _auroc(normal: np.ndarray, anomalous: np.ndarray) -> float:
