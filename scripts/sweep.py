@@ -56,9 +56,11 @@ def _status(argv):
 
 def _table(argv):
     from vae_jax.sweeps.report import table_text
-    from vae_jax.sweeps.table import write_table
+    from vae_jax.sweeps.table import check_validation, write_table
 
     args, rows, metric = _rows(argv, "table")
+    if args.select_by:
+        check_validation(rows, args.select_by)
     print(table_text(rows, metric, args.select_by))
     print("written: " + ", ".join(map(str, write_table(args.workdir, rows))))
 
@@ -87,6 +89,7 @@ def _read(argv, action, figures=False):
     flags.add_argument("--workdir", type=cli.path, required=True, help="folder of the sweep")
     if figures:
         flags.add_argument("--metric", help="figure, such as test.nll_nats (default: the likelihood, or the error)")
+    if action == "table":
         flags.add_argument("--select_by", help="validation figure of the best run (default: -ELBO, or the loss)")
     return cli.parse(flags, argv)
 

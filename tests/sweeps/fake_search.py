@@ -23,7 +23,8 @@ def resolve(overrides):
     with config.unlocked():
         for name, value in overrides.items():
             config.update_from_flattened_dict({name: type(config.hypers.beta)(value)})
-    return Point(dict(overrides), ml_collections.FrozenConfigDict(config))
+    values = {name: float(value) for name, value in overrides.items()}
+    return Point(values, ml_collections.FrozenConfigDict(config), dict(overrides))
 
 
 def loss_of(overrides, place):
@@ -39,7 +40,7 @@ class Runs:
         self.path, self.loss, self.length = path, loss, length
         self.jobs, self.ran = [], []
 
-    def submit(self, tasks):
+    def submit(self, tasks, _):
         self.jobs += [task.name for task in tasks]
         return [task.name for task in tasks]
 

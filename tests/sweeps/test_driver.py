@@ -19,9 +19,10 @@ class Scripted:
 
     def __init__(self, path, acts, room=1):
         self.path, self.acts, self.most = path, acts, room
-        self.started, self.open, self.stopped = collections.Counter(), {}, False
+        self.started, self.open, self.stopped, self.others = collections.Counter(), {}, False, []
 
-    def submit(self, tasks):
+    def submit(self, tasks, others):
+        self.others.append(others)
         taken = tasks[: self.most - len(self.open)]
         for task in taken:
             acts = self.acts.get(task.name, [finish])
@@ -153,6 +154,7 @@ def test_a_job_that_lives_is_waited_for_and_not_started(path):
     launcher = Scripted(path, {})
     drive(path, launcher, Settings(), silent, Source(watch=watch))
     assert launcher.started == {"0001": 1, "0002": 1} and len(turns) >= 5
+    assert set(launcher.others[:3]) == {1}  # so that the launcher keeps its slot free
     assert statuses(path) == ["done"] * 6
 
 
@@ -175,7 +177,7 @@ def test_workers_get_their_job_and_what_they_are_told(path):
     commands = []
     launcher = Scripted(path, {})
     submit = launcher.submit
-    launcher.submit = lambda tasks: (commands.extend(tasks), submit(tasks))[1]
+    launcher.submit = lambda tasks, others: (commands.extend(tasks), submit(tasks, others))[1]
     drive(path, launcher, Settings(worker=("--data_dir=x",)), silent)
     assert commands[0].command[1:] == ("-m", "vae_jax.sweeps.worker", str(path), "0000", "--data_dir=x")
     assert (commands[0].memory_mb, commands[0].log) == (10, path / "jobs" / "0000.log")

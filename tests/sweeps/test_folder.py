@@ -1,6 +1,7 @@
 """The folder of a sweep: what its files say, whatever process has died."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -40,6 +41,28 @@ def test_a_run_folder_that_is_not_whole_is_made_anew(path):
     (path / "runs" / "0000" / "config.json").write_text("{")
     assert sweeps.add_runs(path, points(1)) == ["0000"]
     assert json.loads((path / "runs" / "0000" / "config.json").read_text())["seed"] == 0
+
+
+def test_a_run_that_someone_has_deleted_is_made_anew_by_another_name(path):
+    sweeps.add_runs(path, points(4))
+    job = sweeps.add_job(path, sweeps.run_names(path), {})
+    for run in sweeps.run_names(path):
+        write(path, run, "results.json", {"test": {}})
+    for run in "0001", "0003":
+        shutil.rmtree(path / "runs" / run)
+    sweeps.check_jobs(path)
+    assert sweeps.add_runs(path, points(4)) == ["0000", "0004", "0002", "0005"]
+    assert [sweeps.status(path, run) for run in ("0000", "0002")] == ["done", "done"]
+    assert sweeps.open_runs(path, job) == []
+    assert sweeps.without_job(path) == ["0004", "0005"]
+
+
+def test_a_group_does_not_go_on_without_one_of_its_runs(path):
+    job = sweeps.add_job(path, sweeps.add_runs(path, points(3)), {})
+    sweeps.check_jobs(path)
+    shutil.rmtree(path / "runs" / "0001")
+    with pytest.raises(ConfigError, match=f"0001 is gone, and job {job}, which is not finished, trains it with 2 oth"):
+        sweeps.check_jobs(path)
 
 
 def test_a_run_is_what_its_files_say(path):
@@ -83,6 +106,9 @@ def test_a_job_runs_while_a_process_holds_its_lock(path):
         process.stdout.readline()
         assert sweeps.live_jobs(path) == {job} and sweeps.live_runs(path) == {"0000"}
         lock = path / "jobs" / f"{job}.lock"
+        sweeps.write_failure(path, "0000", 76, "loss is nan")
+        with pytest.raises(ConfigError, match="run 0000 has failed, but its job still trains others"):
+            sweeps.forget_failures(path)
         with pytest.raises(OutputError, match=f"job is in use by process {process.pid}"), sweeps.held(lock, "job"):
             pass
     finally:

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from tests.variants import load
+from vae_jax import results
 from vae_jax import run as runs
 from vae_jax.data.load import load_dataset
+from vae_jax.errors import ConfigError
 from vae_jax.results import evaluate_split
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.group import run_group
 from vae_jax.sweeps.plan import resolve
 from vae_jax.sweeps.report import draw, status_text, table_text
-from vae_jax.sweeps.table import best, make_rows, over_seeds, swept, write_table
+from vae_jax.sweeps.table import best, check_validation, make_rows, over_seeds, swept, write_table
 from vae_jax.trained import load as load_trained
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -110,6 +112,25 @@ def test_who_diverges_fails_alone(sweep):
     assert "runs/0003 (hypers.beta=1e+30, seed=0): " in status_text(path)
 
 
+def test_whose_test_figures_are_not_finite_fails_alone(tmp_path, monkeypatch):
+    path, job, names = begin(tmp_path / "sweep", POINTS[:2])
+    made, evaluated = results.make_evaluate, []
+
+    def first_is_infinite(*given):
+        evaluate, pca = made(*given)
+
+        def one(tree):
+            evaluated.append(tree)
+            return evaluate(tree) | ({"test": {"nll_nats": float("inf")}} if len(evaluated) == 1 else {})
+
+        return one, pca
+
+    monkeypatch.setattr(results, "make_evaluate", first_is_infinite)
+    go(path, job, names)
+    assert [sweeps.status(path, name) for name in names] == ["failed", "done"]
+    assert sweeps.read_failure(path, names[0])["exit_code"] == 76
+
+
 def test_nothing_that_is_done_is_touched_again(sweep):
     path, job, names = sweep
     before = {file: file.stat().st_mtime_ns for file in path.glob("runs/*/*.json")}
@@ -146,6 +167,15 @@ def test_the_table_has_a_row_a_run_and_means_over_seeds(sweep, tmp_path):
     assert csv["test.mse"][:3].tolist() == pytest.approx([row["test.mse"] for row in found[:3]])
     parquet = pytest.importorskip("pyarrow.parquet").read_table(written[1]).to_pylist()
     assert [row["test.mse"] for row in parquet] == [row.get("test.mse") for row in found]
+
+
+def test_no_figure_of_the_test_split_chooses_a_run(sweep):
+    rows = make_rows(sweep[0])
+    check_validation(rows, "validation.loss")
+    with pytest.raises(ConfigError, match=r"--select_by=test\.nll_nats is no figure of validation"):
+        check_validation(rows, "test.nll_nats")
+    with pytest.raises(ConfigError, match=r"'validation\.los' is unknown \(did you mean"):
+        check_validation(rows, "validation.los")
 
 
 def test_pictures_suit_what_varies(sweep):

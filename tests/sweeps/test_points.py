@@ -96,6 +96,11 @@ def test_values_that_are_none_are_refused(text, message):
         parse_values(text)
 
 
+def test_a_range_of_whole_numbers_has_whole_ends():
+    with pytest.raises(ConfigError, match=r"whole\(2\.5, 64\): expected two whole numbers"):
+        parse_range("whole(2.5,64)")
+
+
 def test_axes_have_a_field_each():
     assert parse_axes(["a.b=1,2", "c=3"], "--set", parse_values) == {"a.b": ["1", "2"], "c": ["3"]}
     with pytest.raises(ConfigError, match="not of the form"):

@@ -151,7 +151,7 @@ def test_bad_runs_end_early_and_are_told_as_pruned(tmp_path, prune):
         assert trial.state.name == ("PRUNED" if run in stopped else "COMPLETE")
         place = len((tmp_path / "runs" / run / "metrics.jsonl").read_text().splitlines())
         assert trial.value == loss_of(sweeps.read_point(tmp_path, run)["overrides"], place)
-    assert points_of(tmp_path) == [{"hypers.beta": point["hypers.beta"]} for point in BETAS]
+    assert points_of(tmp_path) == [{"hypers.beta": float(point["hypers.beta"])} for point in BETAS]
 
 
 BETAS = grid({"hypers.beta": ("1", "8", "7", "6", "5", "4", "3", "2")})
@@ -206,7 +206,7 @@ def test_a_run_that_fails_is_told_so_and_not_asked_for_again_but_for_retry(tmp_p
 def test_a_small_space_is_gone_through_once(tmp_path):
     said = []
     drive(tmp_path, make_search(ranges={"hypers.beta": choice("0.5", "1", "2", "3", "4", "5")}), said=said)
-    assert sorted(point["hypers.beta"] for point in points_of(tmp_path)) == ["0.5", "1", "2", "3", "4", "5"]
+    assert sorted(point["hypers.beta"] for point in points_of(tmp_path)) == [0.5, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert any("the search ends with 6 runs" in line for line in said)
 
 
@@ -227,6 +227,21 @@ def test_a_point_that_is_no_config_is_passed_over(limit):
 def test_a_figure_that_no_run_has_ends_the_search_and_its_jobs(tmp_path):
     with pytest.raises(ConfigError, match=r"metric=validation\.los: .*did you mean.*it has: validation\.loss"):
         drive(tmp_path, make_search(prune="asha", metric="validation.los"))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "where"),
+    [
+        ("grid", {"ranges": {}, "points": grid({"hypers.beta": ["1", "2", "4"]})}),
+        ("random", {"ranges": {"hypers.beta": choice("1", "2", "4")}}),
+        ("tpe", {"ranges": {"hypers.beta": choice("1", "2", "4")}}),
+    ],
+)
+def test_values_that_were_asked_for_as_text_are_taken_up(sampler, where, tmp_path):
+    drive(tmp_path, make_search(sampler, 2, **where))
+    assert drive(tmp_path, make_search(sampler, 2, **where)).ran == []
+    assert len(drive(tmp_path, make_search(sampler, 3, **where)).ran) == 1
+    assert sorted(point["hypers.beta"] for point in points_of(tmp_path)) == [1.0, 2.0, 4.0]
 
 
 def test_runs_of_another_grid_are_refused(tmp_path):

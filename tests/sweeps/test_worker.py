@@ -23,14 +23,22 @@ def fail(path, error):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(Diverged("nan"), 76), (OutOfMemory("too large"), 74), (MemoryError("too large"), 74)]
+    ("error", "code"),
+    [
+        (Diverged("nan"), 76),
+        (OutOfMemory("too large"), 74),
+        (MemoryError("too large"), 74),
+        (RuntimeError("RESOURCE_EXHAUSTED: too large\nfor the device"), 74),
+    ],
 )
 def test_a_run_that_fails_is_noted_and_the_job_goes_on(path, error, code):
     fail(path, error)
-    assert sweeps.read_failure(path, "0000")["exit_code"] == code
+    failure = sweeps.read_failure(path, "0000")
+    assert failure["exit_code"] == code
+    assert "\n" not in failure["message"]
 
 
-@pytest.mark.parametrize("error", [Preempted("SIGTERM"), StorageError("full")])
+@pytest.mark.parametrize("error", [Preempted("SIGTERM"), StorageError("full"), RuntimeError("INTERNAL: a bug")])
 def test_what_is_no_fault_of_the_run_ends_the_job_and_leaves_the_run_open(path, error):
     with pytest.raises(type(error)):
         fail(path, error)

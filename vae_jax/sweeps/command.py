@@ -73,10 +73,12 @@ def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
     with sweeps.open_sweep(_folder(args, given, asked), asked) as path:
         if args.retry:
             say(f"{sweeps.forget_failures(path)} runs that have failed are run again")
+        sweeps.check_jobs(path)
         say(f"sweep folder: {path}")
         add_jobs = functools.partial(plan_jobs, path, args.members, remembered(args.data_dir, say), grouped)
         if not search:
-            _refuse_strangers(path, sweeps.add_runs(path, given))
+            _refuse_strangers(path, given)
+            sweeps.add_runs(path, given)
             add_jobs()
         source = make_source(path, search, Around(resolved, add_jobs, say)) if search else NO_SOURCE
         worker = [f"--trackers={args.trackers}", *([f"--data_dir={args.data_dir.resolve()}"] if args.data_dir else [])]
@@ -148,13 +150,16 @@ def _folder(args: argparse.Namespace, points: Sequence[Point], asked: Mapping[st
     return args.workdir or pathlib.Path("sweeps", f"{stem}-{name}")
 
 
-def _refuse_strangers(path: pathlib.Path, names: Sequence[str]) -> None:
+def _refuse_strangers(path: pathlib.Path, points: Sequence[Point]) -> None:
     """A sweep may grow, but what it holds must be asked for."""
-    strangers = sorted(set(sweeps.run_names(path)) - set(names))
+    asked = {point.fingerprint for point in points}
+    there = {run: sweeps.read_point(path, run) for run in sweeps.run_names(path)}
+    strangers = {run: point for run, point in there.items() if point["config_sha256"] not in asked}
     if strangers:
+        run, point = next(iter(strangers.items()))
         raise ConfigError(
-            f"{path} holds {len(strangers)} runs that this command does not ask for, such as runs/{strangers[0]} "
-            f"({sweeps.read_point(path, strangers[0])['overrides']}); use another --workdir"
+            f"{path} holds {len(strangers)} runs that this command does not ask for, such as runs/{run} "
+            f"({point['overrides']}); use another --workdir"
         )
 
 

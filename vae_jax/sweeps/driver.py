@@ -67,11 +67,15 @@ def drive(
             more = _points(source, launcher)
             waiting = jobs.start()
             jobs.end()
-            if not waiting and not more and not jobs.alive():
+            if not waiting and not more and not any(jobs.alive()):
                 return
             if stopping.signal_name:
                 launcher.stop()
-                raise Preempted(f"{stopping.signal_name}: the jobs are stopped; the same command finishes the sweep")
+                _, others = jobs.alive()
+                but = f", but for {len(others)} that another driver has started" if others else ""
+                raise Preempted(
+                    f"{stopping.signal_name}: the jobs are stopped{but}; the same command finishes the sweep"
+                )
             time.sleep(_POLL_SECONDS)
 
 
@@ -96,19 +100,20 @@ class _Jobs:
         self.open = {job for job in sweeps.job_names(path) if sweeps.open_runs(path, job)}
         self.seen = set(sweeps.job_names(path))
 
-    def alive(self) -> set[str]:
-        """Return the jobs that run or are queued, those that another driver has started included."""
-        known = self.launcher.running()
+    def alive(self) -> tuple[set[str], set[str]]:
+        """Return the jobs of the launcher that run or are queued, and those that another driver has started."""
+        ours = self.launcher.running()
         # Only the others: to look at a lock is to hold it for a moment, and a worker that starts just then would end.
-        return known | {job for job in self.open - known if sweeps.is_held(self._file(job, "lock"))}
+        return ours, {job for job in self.open - ours if sweeps.is_held(self._file(job, "lock"))}
 
     def start(self) -> bool:
         """Start what there is room for; return whether any job is still to be finished."""
         new = set(sweeps.job_names(self.path)) - self.seen
         self.seen |= new
-        alive = self.alive()
+        ours, others = self.alive()
+        alive = ours | others
         self.open = {job for job in self.open | new if job in alive or sweeps.open_runs(self.path, job)}
-        for job in self.launcher.submit([self._task(job) for job in sorted(self.open - alive)]):
+        for job in self.launcher.submit([self._task(job) for job in sorted(self.open - alive)], len(others)):
             self.reached[job] = self._progress(job)
         return bool(self.open)
 

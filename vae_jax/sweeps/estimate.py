@@ -30,7 +30,11 @@ def estimates(groups: Sequence[Shape], data_dir: pathlib.Path | None) -> list[di
         command = [sys.executable, "-m", "vae_jax.sweeps.measure", *([f"--data_dir={data_dir}"] if data_dir else [])]
         ended = subprocess.run(command, input=json.dumps(group), capture_output=True, text=True)
         if ended.returncode:
-            last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            silent = (
+                f"what is to measure {group['members']} runs ended with code {ended.returncode} and said nothing (-9: "
+                "Linux ends what asks for more memory than there is); lower --members or train.batch_size"
+            )
+            last = (ended.stderr.strip().splitlines() or [silent])[-1]
             raise ConfigError(last.removeprefix("error: "))
         found.append(json.loads(ended.stdout.splitlines()[-1]))
     return found
@@ -47,7 +51,8 @@ def remembered(
     def of(groups: Sequence[Shape]) -> list[dict[str, Any]]:
         keys = [(static(config), members) for config, members in groups]
         if not known:
-            known.update(zip(keys, estimates(groups, data_dir), strict=True))
+            distinct = dict(zip(keys, groups, strict=True))
+            known.update(zip(distinct, estimates(list(distinct.values()), data_dir), strict=True))
         largest = max(known.values(), key=lambda estimate: estimate["memory_mb"])
         found = [known.get(key, largest) for key in keys]
         say(total_text(groups, found))

@@ -92,18 +92,20 @@ def job_names(path: pathlib.Path) -> list[str]:
 def add_runs(path: pathlib.Path, points: Sequence[Point]) -> list[str]:
     """Make the run folders of points that have none, and return the names of those of all points, in their order."""
     known = {read_point(path, name)["config_sha256"]: name for name in run_names(path)}
-    names = []
+    # Names of runs that someone has deleted are not given again: a job may still have them.
+    taken = {*known.values(), *(run for job in job_names(path) for run in read_job(path, job)["runs"])}
+    number = 1 + max(map(int, taken), default=-1)
     for point in points:
         if point.fingerprint not in known:
-            known[point.fingerprint] = name = f"{len(known):04d}"
-            folder = path / "runs" / name
+            known[point.fingerprint] = f"{number:04d}"
+            folder = path / "runs" / f"{number:04d}"
             shutil.rmtree(folder, ignore_errors=True)  # of a driver that was killed just here: it has no point.json
             folder.mkdir()
             write_text(folder / "config.json", configs.to_json(point.config))
-            content = {"overrides": point.overrides, "config_sha256": point.fingerprint}
+            content = {"overrides": point.overrides, "asked": point.asked, "config_sha256": point.fingerprint}
             write_json(folder / "point.json", json.loads(json.dumps(content)))
-        names.append(known[point.fingerprint])
-    return names
+            number += 1
+    return [known[point.fingerprint] for point in points]
 
 
 def add_job(path: pathlib.Path, runs: Sequence[str], estimate: Mapping[str, Any]) -> str:
@@ -115,13 +117,29 @@ def add_job(path: pathlib.Path, runs: Sequence[str], estimate: Mapping[str, Any]
 
 
 def read_point(path: pathlib.Path, run: str) -> dict[str, Any]:
-    """Return what the sweep sets in a run, and the fingerprint of its config."""
+    """Return what the sweep sets in a run, as resolved and as asked for, and the fingerprint of its config."""
     return _read(path / "runs" / run / "point.json", f"{path / 'runs' / run} has no point.json")
 
 
 def read_job(path: pathlib.Path, job: str) -> dict[str, Any]:
     """Return the runs of a job, those that other jobs have taken over (`given_up`), and what it is to take."""
     return _read(path / "jobs" / f"{job}.json", f"sweep {path} has no job {job!r}")
+
+
+def check_jobs(path: pathlib.Path) -> None:
+    """Refuse to go on where someone has deleted a run of a job that is not finished.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    for job in job_names(path):
+        content = read_job(path, job)
+        missing = [run for run in content["runs"] if not (path / "runs" / run / "point.json").exists()]
+        if missing and open_runs(path, job):
+            raise ConfigError(
+                f"{path / 'runs' / missing[0]} is gone, and job {job}, which is not finished, trains it with "
+                f"{len(content['runs']) - 1} others; restore it, or start the sweep anew with another --workdir"
+            )
 
 
 def open_runs(path: pathlib.Path, job: str) -> list[str]:
@@ -137,8 +155,9 @@ def without_job(path: pathlib.Path) -> list[str]:
 
 
 def is_open(path: pathlib.Path, run: str) -> bool:
-    """Tell whether a run is neither done nor failed."""
-    return not any((path / "runs" / run / f"{end}.json").exists() for end in ("results", "error"))
+    """Tell whether a run is there, and neither done nor failed."""
+    there, *ended = ((path / "runs" / run / f"{file}.json").exists() for file in ("point", "results", "error"))
+    return there and not any(ended)
 
 
 def write_failure(path: pathlib.Path, run: str, exit_code: int, message: str) -> None:
@@ -153,8 +172,14 @@ def read_failure(path: pathlib.Path, run: str) -> dict[str, Any]:
 
 
 def forget_failures(path: pathlib.Path) -> int:
-    """Let failed runs run again, in jobs of their own, and return how many they are."""
+    """Let failed runs run again, in jobs of their own, and return how many they are.
+
+    Raises:
+        ConfigError: the job of one still trains others, and holds its folder.
+    """
     failed = {name for name in run_names(path) if status(path, name) == FAILED}
+    if busy := sorted(failed & live_runs(path)):
+        raise ConfigError(f"run {busy[0]} has failed, but its job still trains others; --retry when that has ended")
     for job in job_names(path):
         content = read_job(path, job)
         if again := failed & set(content["runs"]):

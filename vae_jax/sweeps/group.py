@@ -133,15 +133,22 @@ class _Folder:
         """Save and evaluate a member that has ended, or write down why there is nothing to."""
         if tree is None:
             write_diverged(ended.error, self.config, dataset.sizes["train"], self.path)
-            sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, str(ended.error))
-            self.end(ended.error)
+            self._fail(ended.error)
             return
         with Checkpoints(self.path / "checkpoints", 1, fingerprint(self.config)) as checkpoints:
             checkpoints.save(int(tree["state"]["step"]), tree)
         figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
-        write_json(self.path / "results.json", figures)
+        try:
+            write_json(self.path / "results.json", figures)
+        except Diverged as error:  # a figure of the test split is not finite; the others of the group are
+            self._fail(error)
+            return
         self.log.results(figures["steps"], figures, ())
         self.end()
+
+    def _fail(self, error: Diverged) -> None:
+        sweeps.write_failure(self.sweep, self.run, Diverged.exit_code, str(error))
+        self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell the trackers that the run has ended."""

@@ -69,15 +69,17 @@ def _together(config: Mapping[str, Any], dataset: Dataset, members: int) -> tupl
     one_device_per_core()
     short = {**config, "train": {**config["train"], "steps_per_call": _STEPS}}
     model, feeds, some = make_members([short] * min(members, jax.local_device_count()), dataset)
-    told: list[float] = []
+    told = [time.monotonic()]
 
     def write(*_: Any) -> None:
         told.append(time.monotonic())
-        if len(told) == 3:
+        if len(told) == 4:
             raise _Enough
 
     with contextlib.suppress(_Enough):
         fit_members(model, short, feeds, some, stream(0, "measure"), Callbacks(write=write))
+    if len(told) == 1:  # all have diverged at once: as they will, which is not for a measurement to say
+        told.append(time.monotonic())
     params, _ = jax.eval_shape(model.init, jax.random.key(0))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     return _COPIES * size * (members - len(some)), (told[-1] - told[-2]) / _STEPS * -(-members // len(some))

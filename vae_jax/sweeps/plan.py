@@ -18,6 +18,7 @@ class Point(NamedTuple):
 
     overrides: Overrides
     config: Mapping[str, Any]  # resolved
+    asked: Overrides  # the overrides as they were given, where the command line's are text
 
     @property
     def fingerprint(self) -> str:
@@ -39,7 +40,7 @@ def resolve(spec: str, points: Iterable[Mapping[str, Any]], common: Mapping[str,
     found: dict[str, Point] = {}
     for overrides in points:
         config = _load(spec, overrides, common)
-        point = Point({name: _value(config, name, text) for name, text in overrides.items()}, config)
+        point = Point({name: _value(config, name, text) for name, text in overrides.items()}, config, dict(overrides))
         same = found.setdefault(point.fingerprint, point)
         if same is not point:
             raise ConfigError(
@@ -63,11 +64,10 @@ def grouped(configs_of_runs: Sequence[Mapping[str, Any]], most: int | None = Non
 def static(config: Mapping[str, Any], number: int = 0) -> str:
     """Return what runs of one program have in common, as text."""
     tree = json.loads(configs.to_json(config))
-    if "pretrain_epochs" in tree["hypers"]:
-        return str(number)  # its prior is fitted to its own codes on the way: it runs alone
+    alone = "pretrain_epochs" in tree["hypers"]  # its prior is fitted to its own codes on the way
     del tree["seed"]
     tree["hypers"] = sorted(tree["hypers"])
-    return json.dumps(tree, sort_keys=True)
+    return json.dumps([tree, number if alone else None], sort_keys=True)
 
 
 def _load(spec: str, overrides: Mapping[str, Any], common: Mapping[str, str]) -> Mapping[str, Any]:
@@ -91,7 +91,7 @@ def _value(config: Mapping[str, Any], name: str, given: Any) -> Any:
         for key in name.split("."):
             config = config[key]
         return config
-    except KeyError:
+    except (KeyError, TypeError):
         return given  # the variant, or what is unset
 
 

@@ -56,6 +56,8 @@ def log_uniform(low: float, high: float) -> Range:
 
 def whole(low: int, high: int) -> Range:
     """Return the whole numbers from low to high."""
+    if not isinstance(low, int) or not isinstance(high, int):
+        raise ConfigError(f"whole({low}, {high}): expected two whole numbers")
     return _interval("whole", low, high)
 
 

@@ -154,8 +154,8 @@ class _Searching:
         self.study = Study(search.space, search.prune, search.validations)
         self.study.copy_to(path / "study.db")
         points = {run: sweeps.read_point(path, run) for run in sweeps.run_names(path)}
-        _refuse_strangers(path, search.space, [point["overrides"] for point in points.values()])
-        self.untold = {run: _Run(self.study.adopt(point["overrides"])) for run, point in points.items()}
+        _refuse_strangers(path, search.space, [point["asked"] for point in points.values()])
+        self.untold = {run: _Run(self.study.adopt(point["asked"])) for run, point in points.items()}
         known = {point["config_sha256"] for point in points.values()}
         self.asking = _Asking(self.study, known, around.resolve, around.say)
         self.without_job = set(sweeps.without_job(path))

@@ -91,6 +91,17 @@ def check_metric(rows: Sequence[Row], metric: str) -> None:
         raise ConfigError(f"figure {metric!r} is unknown{nearest(metric, known)}; {there}")
 
 
+def check_validation(rows: Sequence[Row], metric: str) -> None:
+    """Check that a run has this figure, and that it may choose among runs.
+
+    Raises:
+        ConfigError: none has, or it is of the test split.
+    """
+    if not metric.startswith("validation."):
+        raise ConfigError(f"--select_by={metric} is no figure of validation; runs are never chosen by test figures")
+    check_metric(rows, metric)
+
+
 def write_table(path: pathlib.Path, rows: Sequence[Row]) -> list[pathlib.Path]:
     """Write table.csv, and table.parquet where pyarrow is installed, into the sweep's folder; return their paths."""
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -104,8 +104,12 @@ def _attempt(path: pathlib.Path, runs: Sequence[str], attempt: Callable[[], Any]
         if isinstance(error, Preempted | StorageError | OutputError) and not isinstance(error, OutOfMemory):
             raise
         code, message = error.exit_code, str(error)
-    except MemoryError as error:  # of members
-        code, message = OutOfMemory.exit_code, f"out of memory: {error}; lower train.batch_size"
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA says it so
+            raise
+        reason = next(iter(str(error).splitlines()), "")
+        hint = "lower train.batch_size" + (", or run them again by --retry with a lower --members" if runs[1:] else "")
+        code, message = OutOfMemory.exit_code, f"out of memory: {reason}; {hint}"
     for run in runs:
         sweeps.write_failure(path, run, code, message)
     return None

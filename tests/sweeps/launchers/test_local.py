@@ -74,7 +74,16 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
         assert launcher.submit(offered) == ["second", "third"]
         assert launcher.running() == {"first", "second", "third"}
         launcher.stop()
+        assert launcher.submit([task("huge", sleep, 5000.0)], others=1) == []
         assert launcher.submit([task("huge", sleep, 5000.0)]) == ["huge"]  # one alone is always tried
+        launcher.stop()
+
+
+def test_those_of_an_earlier_driver_have_slots_too(task):
+    with Local(slots=2) as launcher:
+        offered = [task("first", "true"), task("second", "true")]
+        assert launcher.submit(offered, others=2) == []
+        assert launcher.submit(offered, others=1) == ["first"]
         launcher.stop()
 
 

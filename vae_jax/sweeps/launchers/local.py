@@ -39,18 +39,18 @@ class Local:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task]) -> list[str]:
+    def submit(self, tasks: Sequence[Task], others: int = 0) -> list[str]:
         """Start those tasks for which there is room, and return their names; the others are to be offered again.
 
         One must fit into memory beside what those that run were planned to take; one alone is always tried. A task may
-        come again after its end has been told.
+        come again after its end has been told. `others` of earlier drivers run, and have a slot each.
 
         Raises:
             OutputError: a log cannot be written, or a process cannot be started.
         """
         names = []
         for task in tasks:
-            if self._room(task):
+            if self._room(task, others):
                 self._start(task)
                 names.append(task.name)
         return names
@@ -74,10 +74,11 @@ class Local:
         for one in self._started.values():
             one.process.wait()
 
-    def _room(self, task: Task) -> bool:
+    def _room(self, task: Task, others: int) -> bool:
         alive = self._alive()
         promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
-        return not alive or (len(alive) < self._slots and task.memory_mb + promised <= _available_mb())
+        running = len(alive) + others
+        return not running or (running < self._slots and task.memory_mb + promised <= _available_mb())
 
     def _start(self, task: Task) -> None:
         taken = {one.slot for one in self._alive()}

@@ -74,13 +74,14 @@ class Slurm:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task]) -> list[str]:
-        """Queue all the tasks, as one array, and return their names.
+    def submit(self, tasks: Sequence[Task], others: int = 0) -> list[str]:
+        """Queue all the tasks, as one array, and return their names; SLURM itself finds room beside `others`.
 
         Raises:
             ConfigError: SLURM refuses them.
             OutputError: their folder cannot be made.
         """
+        del others
         for start in range(0, len(tasks), LARGEST):
             new = slurm_array.create(self._sweep, tasks[start : start + LARGEST], self._settings.requeues)
             folder = next(iter(new.values())).folder

@@ -1,7 +1,7 @@
 """What a launcher runs.
 
-A launcher is a context manager with `submit(tasks)`, `running()`, `ended()` and `stop()`, as they are described in
-`launchers.local.Local`.
+A launcher is a context manager with `submit(tasks, others)`, `running()`, `ended()` and `stop()`, as they are
+described in `launchers.local.Local`.
 """
 
 from __future__ import annotations
