@@ -42,7 +42,7 @@ def _rank(args):
 
     paths = given_pictures(args.pictures)
     images = read_pictures(paths, read_manifest(args.workdir)["data"]["shape"], args.invert)
-    out = cli.output_file(args.out, ".png") if args.out else args.workdir / "pictures" / "anomalies.png"
+    out = cli.picture_with_json(args.out, args.workdir) if args.out else args.workdir / "pictures" / "anomalies.png"
     json_file = out.with_suffix(".json") if args.out else args.workdir / "anomalies.json"
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say

@@ -5,8 +5,9 @@
 
 It searches in the run's training pictures, or in a folder of yours, and writes a PNG with a row for each query, itself
 first, and a JSON file beside it. The index is kept in RUN/index and made anew when the model or the pictures change.
---evaluate writes RUN/search.json: how many of the nearest pictures have the label of a test picture, by codes, by
-pixels and by principal components, and what an approximate search costs and gains.
+--evaluate writes RUN/search.json, with some queries in RUN/pictures/search.png: how many of the nearest pictures have
+the label of a test picture, by codes, by pixels and by principal components, and what an approximate search costs and
+gains.
 """
 
 from vae_jax import cli
@@ -39,7 +40,7 @@ def main(argv):
     if args.evaluate:
         _evaluate(args)
     else:
-        _query(args, cli.output_file(args.out or cli.path(name), ".png"))
+        _query(args, cli.picture_with_json(args.out or cli.path(name), args.workdir))
 
 
 def _evaluate(args):
@@ -54,7 +55,7 @@ def _evaluate(args):
     results = evaluate(saved, say)
     write_json(saved.folder / "search.json", results)
     say(summary(results))
-    say(f"written to {saved.folder / 'search.json'}; some queries in {saved.folder / 'pictures' / 'neighbours.png'}")
+    say(f"written to {saved.folder / 'search.json'}; some queries in {saved.folder / 'pictures' / 'search.png'}")
 
 
 def _query(args, out):

@@ -115,6 +115,13 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         cli.output_file(tmp_path / "x", ".png")
 
 
+def test_a_json_file_does_not_lie_among_those_of_a_run(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    assert cli.picture_with_json(tmp_path / "pictures" / "a.png", tmp_path) == tmp_path / "pictures" / "a.png"
+    with pytest.raises(ConfigError, match=r"results\.png lies among the files of the run"):
+        cli.picture_with_json(tmp_path / "results.png", tmp_path)
+
+
 def test_the_data_folder_comes_from_the_flag_or_the_environment(monkeypatch):
     def parsed(*argv):
         flags = cli.parser("x")

@@ -165,6 +165,20 @@ def output_file(out: pathlib.Path, suffix: str) -> pathlib.Path:
     return out
 
 
+def picture_with_json(out: pathlib.Path, workdir: pathlib.Path) -> pathlib.Path:
+    """Return the path of a PNG file to write, beside which a JSON file is to lie, after checking that it can be.
+
+    Raises:
+        ConfigError: another suffix, or it is in the run folder itself, among the run's own JSON files.
+        OutputError: its folder does not exist, or it cannot be written.
+    """
+    if out.resolve().parent == workdir.resolve():
+        raise ConfigError(
+            f"--out={out} lies among the files of the run, and a JSON file would lie beside it; use {workdir}/pictures/"
+        )
+    return output_file(out, ".png")
+
+
 def check_label(workdir: pathlib.Path, label: int | None, needed: bool = False) -> None:
     """Check --label against a run, before JAX is imported.
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, quantile_among, with_intervals
+from vae_jax.evaluation.detection import (
+    bootstrap_weights,
+    detection_figures,
+    quantile_among,
+    weighted_share,
+    with_intervals,
+)
 
 
 def example(ties, seed=0, size=400):
@@ -25,6 +31,22 @@ def test_figures_of_every_resample_are_those_of_scikit_learn(ties):
         assert figures["auroc"][row] == pytest.approx(roc_auc_score(anomalous, scores, **given), abs=1e-9)
         assert figures["aupr"][row] == pytest.approx(average_precision_score(anomalous, scores, **given), abs=1e-9)
         assert figures["fpr_at_95_tpr"][row] == pytest.approx(fpr[np.argmax(tpr >= 0.95 - 1e-9)], abs=1e-9)
+
+
+@pytest.mark.parametrize(("rare", "common"), [(3, 200), (200, 3)])
+def test_resamples_without_one_kind_are_left_out(rare, common):
+    anomalous = np.arange(rare + common) < rare
+    scores = np.where(anomalous, 10.0, 0.0) + np.random.default_rng(0).normal(size=len(anomalous))
+    weights = bootstrap_weights(len(scores), 300)
+    figures = detection_figures(scores, anomalous, weights)
+    lacking = (weights @ anomalous == 0) | (weights @ ~anomalous == 0)
+    assert 0 < lacking.sum() < 60
+    for values in figures.values():
+        np.testing.assert_array_equal(np.isnan(values), lacking)
+    assert with_intervals(figures)["auroc_95"] == [1, 1]
+    flagged = weighted_share(scores > 5, ~anomalous, weights)
+    np.testing.assert_array_equal(np.isnan(flagged), weights @ ~anomalous == 0)
+    assert np.nanmax(flagged) == 0
 
 
 def test_weights_are_what_drawing_again_gives():

@@ -165,6 +165,13 @@ def test_synthetic_anomalies_are_made_of_normal_pictures():
         assert (made != images).any((1, 2, 3)).all()
 
 
+def test_a_density_under_the_standard_prior_is_asked_of_models_that_have_it():
+    _, _, models, *_ = trained()
+    assert "prior_density" in scores_of(models[0])
+    other = models[0]._replace(config={"model": {"prior": {"name": "vamp"}}})
+    assert scores_of(models[0]).keys() - scores_of(other).keys() == {"prior_density"}
+
+
 def test_the_choice_is_the_best_mean_on_synthetic_anomalies():
     made = [one_class.Scored({}, {}, {"a": 0.9, "b": 0.7}), one_class.Scored({}, {}, {"a": 0.2, "b": 0.6})]
     assert one_class.choose(made) == ("b", {"a": pytest.approx(55), "b": pytest.approx(65)})
@@ -192,6 +199,8 @@ def test_data_without_classes_and_conditional_models_are_refused():
     config, dataset, *_ = trained()
     with pytest.raises(ConfigError, match="no labels"):
         one_class.check(config, dataset._replace(num_classes=0))
+    with pytest.raises(ConfigError, match=r"class 10 of 'digits' has no test picture"):
+        one_class.check(config, dataset._replace(num_classes=11))
     with pytest.raises(ConfigError, match="told no label"):
         one_class.check(load(SPEC, model__condition=True), dataset)
 

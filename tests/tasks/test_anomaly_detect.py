@@ -40,6 +40,17 @@ def test_a_ranking_counts_among_held_out_pictures(saved):
         assert one["anomalous"] == (one["score"] > found["threshold"])
 
 
+def test_pixels_that_the_likelihood_does_not_take_are_refused(saved):
+    config = {"model": {"likelihood": {"name": "bernoulli"}}, "data": {"pixels": "unit", "seed": 0}}
+    binary = saved._replace(trained=saved.trained._replace(config=config))
+    with pytest.raises(ConfigError, match=r"'bernoulli' takes pixels of 0 and 1, and the data have any value"):
+        against(binary, saved.dataset)
+    gray, detector = saved.seen("test")["image"][:5], make_detector(saved, "neg_elbo")
+    with pytest.raises(ConfigError, match=r"'bernoulli' takes pixels of 0 and 1"):
+        rank(binary, detector, gray, [pathlib.Path(f"{i}.png") for i in range(5)])
+    rank(binary, detector, np.round(gray), [pathlib.Path(f"{i}.png") for i in range(5)])
+
+
 def test_noise_is_told_from_digits_and_digits_from_digits_are_not(saved):
     rng, data = np.random.default_rng(0), saved.dataset
     noise = rng.integers(0, 17, (100, 8, 8, 1)).astype(data.splits["test"].images.dtype)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from vae_jax.data.sources.embedded import digits
+from vae_jax.errors import ConfigError, DataError, OutputError
 from vae_jax.tasks.compression import container
 from vae_jax.tasks.compression.originals import Originals, check_target, read_originals, write_originals
 
@@ -115,8 +116,6 @@ def test_a_gray_picture_is_refused_with_what_to_do(folder, tmp_path):
 
 
 def test_originals_that_do_not_fit_are_refused(tmp_path):
-    from vae_jax.errors import ConfigError, DataError, OutputError
-
     shape = (8, 8, 1)
     np.save(tmp_path / "float.npy", IMAGES / 1.0)
     np.save(tmp_path / "flat.npy", IMAGES[0])
@@ -150,6 +149,13 @@ def test_originals_that_do_not_fit_are_refused(tmp_path):
     for name in "../a.png", "/a.png":
         with pytest.raises(DataError, match="outside"):
             check_target(tmp_path / "x", [name])
+
+
+@pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA", "CMYK"])
+def test_pictures_of_which_something_would_be_lost_are_refused(mode, tmp_path):
+    Image.new(mode, (8, 8)).save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    with pytest.raises(DataError, match=r"would be lost; save it as 8-bit gray or RGB"):
+        read_originals(tmp_path, (8, 8, 1))
 
 
 def test_labels_beside_an_array_are_read_and_an_empty_array_is_kept(tmp_path):

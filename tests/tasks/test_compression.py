@@ -168,6 +168,16 @@ def test_densities_and_autoencoders_cannot_code(saved_run):
         assert "bernoulli" in str(error.value) and "discretized_logistic" in str(error.value)
 
 
+def test_latents_that_cannot_be_coded_are_named(opened):
+    trained, _ = opened("bernoulli")
+    other = trained._replace(model=trained.model._replace(coding=None))
+    with pytest.raises(
+        ConfigError, match=r"posterior\.name='diagonal', model\.prior\.name='standard_normal': these lat"
+    ):
+        codec.check_codable(other)
+    assert codec.why_not_codable(trained) is None
+
+
 def test_another_model_and_other_floats_are_refused_before_decoding(opened, monkeypatch):
     trained, test = opened("bernoulli")
     header, payload = container.unpack(codec.encode(trained, first(test, 9)), "file")
@@ -215,6 +225,15 @@ def test_quantised_codes_come_back_and_cost_the_entropy():
             normal = scipy.stats.norm(column.mean(), column.std())
             entropy += scipy.stats.entropy(normal.cdf(low + step) - normal.cdf(low), base=2) * len(column)
         assert 8 * len(coded) == pytest.approx(entropy, rel=0.02)
+
+
+def test_pictures_of_a_model_are_cut_to_their_range_as_those_of_others_are(saved_run):
+    trained = load(saved_run("digits.py:variant=vae,runlocal"))
+    codes = 100 * np.ones((1, trained.config["model"]["latent"]), np.float32)
+    label = np.zeros(1, np.int32)
+    assert trained.decode(codes, label).max() > 1
+    cut = lossy.of_model(trained).decode(codes, label)
+    assert cut.min() >= 0 and cut.max() == 1
 
 
 def test_a_code_beyond_all_known_ones_goes_to_the_edge():

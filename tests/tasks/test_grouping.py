@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from tests.conftest import ROOT
 from vae_jax.errors import ConfigError
-from vae_jax.evaluation.clustering import agreement
-from vae_jax.tasks.grouping import check_clusters, group, together
+from vae_jax.evaluation.clustering import Groups, agreement
+from vae_jax.tasks.grouping import Pictures, _save_groups, check_clusters, group, together
 from vae_jax.tasks.representations import represent
 from vae_jax.tasks.saved import open_saved
 
@@ -39,6 +39,15 @@ def with_labels(saved, change, num_classes=10):
     """Return the run with other labels: change(labels) of each split, or None."""
     splits = {name: split._replace(labels=change(split.labels)) for name, split in saved.dataset.splits.items()}
     return saved._replace(dataset=saved.dataset._replace(splits=splits, num_classes=num_classes))
+
+
+def test_a_group_that_nobody_is_in_is_listed_and_has_no_row(tmp_path):
+    images = np.linspace(0, 1, 4 * 64, dtype=np.float32).reshape(4, 8, 8, 1)
+    pictures = Pictures({"latent": np.arange(8.0).reshape(4, 2)}, np.array([0, 0, 1, 1]), lambda index: images[index])
+    groups = Groups(np.array([0, 0, 2, 2]), np.zeros((3, 2)), 0.0)
+    about = _save_groups(tmp_path / "groups.png", groups, pictures)
+    assert [(one["group"], one["size"]) for one in about] == [(0, 2), (2, 2), (1, 0)]
+    assert (tmp_path / "groups.png").exists()
 
 
 def test_labels_judge_and_choose_nothing(folder):

@@ -133,7 +133,7 @@ def test_figures_do_not_change_with_the_batch_and_shuffled_labels_bring_chance(s
     assert before["num_gallery"] == 1297 and before["num_queries"] == 250
     assert before["pca"]["size"] == before["latent"]["size"] == 6 and before["pixels"]["size"] == 64
     assert before["pixels"]["precision_at_1_among_train"] > 0.9 > before["latent"]["precision_at_50_within_test"]
-    assert (saved.folder / "pictures" / "neighbours.png").exists()
+    assert (saved.folder / "pictures" / "search.png").exists()
     monkeypatch.setattr("vae_jax.trained.batch_for", lambda count, _: min(count, 7))
     (saved.folder / "index" / "train.npz").unlink()
     after = evaluate(saved, print)

@@ -22,7 +22,7 @@ def bootstrap_weights(size: int, resamples: int, seed: int = 0) -> np.ndarray:
 
 
 def detection_figures(scores: np.ndarray, anomalous: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the figures of scores [N] for every row of weights [R,N], each [R].
+    """Return the figures of scores [N] for every row of weights [R,N], each [R]; nan for a row without both kinds.
 
     - auroc: the probability that an anomaly scores higher than a normal example, ties counted as one half;
     - aupr: average precision, the sum over thresholds of (recall - recall before) * precision;
@@ -43,12 +43,20 @@ def detection_figures(scores: np.ndarray, anomalous: np.ndarray, weights: np.nda
     found, alarms = _shares_above(scores, anomalous, weights)
     flagged = found * (weights @ anomalous)[:, None], alarms * (weights @ ~anomalous)[:, None]
     precision = flagged[0] / np.maximum(flagged[0] + flagged[1], 1e-12)
-    enough = (found < _ENOUGH - 1e-9).sum(axis=1, keepdims=True)
-    return {
+    enough = np.minimum((found < _ENOUGH - 1e-9).sum(axis=1, keepdims=True), found.shape[1] - 1)
+    both = (weights @ anomalous > 0) & (weights @ ~anomalous > 0)
+    figures = {
         "auroc": (np.diff(alarms, prepend=0) * (found + np.insert(found, 0, 0, axis=1)[:, :-1])).sum(axis=1) / 2,
         "aupr": (np.diff(found, prepend=0) * precision).sum(axis=1),
         "fpr_at_95_tpr": np.take_along_axis(alarms, enough, axis=1)[:, 0],
     }
+    return {name: np.where(both, values, np.nan) for name, values in figures.items()}
+
+
+def weighted_share(chosen: np.ndarray, among: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the share of `chosen` [N] among those of a kind [N] for every row of weights [R,N]; nan where none is."""
+    there = weights @ among
+    return np.divide(weights @ (chosen & among), there, out=np.full(len(weights), np.nan), where=there > 0)
 
 
 def roc_curve(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,13 +68,13 @@ def roc_curve(scores: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np
 def with_intervals(figures: Mapping[str, np.ndarray], coverage: float = 0.95) -> dict[str, float | list[float]]:
     """Return each figure [1 + resamples] as a number and, as name_95, its percentile interval over the resamples.
 
-    Efron and Tibshirani (1993), section 13.3.
+    Efron and Tibshirani (1993), section 13.3. Resamples that lack a kind, with nan for their figure, are left out.
     """
     low, high = (1 - coverage) / 2, (1 + coverage) / 2
     found: dict[str, float | list[float]] = {}
     for name, values in figures.items():
         found[name] = float(values[0])
-        found[f"{name}_{100 * coverage:.0f}"] = np.quantile(values[1:], [low, high]).tolist()
+        found[f"{name}_{100 * coverage:.0f}"] = np.nanquantile(values[1:], [low, high]).tolist()
     return found
 
 

@@ -119,19 +119,24 @@ def _judged(groups: Groups, labels: np.ndarray | None) -> dict[str, float]:
 
 
 def _save_groups(path: pathlib.Path, groups: Groups, pictures: Pictures) -> list[dict[str, Any]]:
-    """Write the pictures nearest to each centre, a row per group, the largest first; return what each group is."""
+    """Write the pictures nearest to each centre, a row per group, the largest first; return what each group is.
+
+    A group that is empty is listed and has no row.
+    """
     sizes = np.bincount(groups.assigned, minlength=len(groups.centres))
     counts = None if pictures.labels is None else contingency(pictures.labels, groups.assigned)
     matched = {} if counts is None else matching(counts)
     rows, captions, about = [], [], []
     for i in np.argsort(-sizes, kind="stable"):
+        about.append({"group": int(i), "size": int(sizes[i])})
+        if not sizes[i]:
+            continue
         members = np.flatnonzero(groups.assigned == i)
         away = np.square(pictures.vectors["latent"][members] - groups.centres[i]).sum(axis=1)
         nearest = members[np.argsort(away, kind="stable")[:_SHOWN]]
         rows.append(_filled(pictures.read(nearest)))
         names = [f"label {pictures.labels[j]}" if pictures.labels is not None else f"group {i}" for j in nearest]
         captions += names + [""] * (_SHOWN - len(names))
-        about.append({"group": int(i), "size": int(sizes[i])})
         if i in matched:
             about[-1] |= {"label": matched[i], "share_of_label": float(counts[i, matched[i]] / sizes[i])}
     save_captioned(path, np.concatenate(rows), captions, _SHOWN)

@@ -79,7 +79,7 @@ def evaluate(saved: Saved, say: Callable[[str], None]) -> dict[str, Any]:
     shown = np.unique(test.labels, return_index=True)[1][:_SHOWN]
     names = [f"test {i}: {label}" for i, label in zip(test.chosen[shown], test.labels[shown], strict=True)]
     (saved.folder / "pictures").mkdir(exist_ok=True)
-    path, pictures = saved.folder / "pictures" / "neighbours.png", reader(saved, "test")(test.chosen[shown])
+    path, pictures = saved.folder / "pictures" / "search.png", reader(saved, "test")(test.chosen[shown])
     save_neighbours(path, pictures, names, exact.search(queries[shown], _NEIGHBOURS), gallery)
     return results
 

@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.build import build
 from vae_jax.data.dataset import Dataset
-from vae_jax.data.feed import make_batch_of, make_feed
+from vae_jax.data.feed import make_batch_of, make_feed, make_spec
 from vae_jax.errors import ConfigError
 from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, quantile_among, with_intervals
 from vae_jax.evaluation.splits import seen
 from vae_jax.reporting.figures import save_captioned
+from vae_jax.support import check_pixels
 from vae_jax.tasks.anomaly.baselines import fit_baselines
 from vae_jax.tasks.anomaly.one_class import QUANTILE
 from vae_jax.tasks.anomaly.scores import Score, Seen, look, scores_of
 from vae_jax.tasks.saved import Saved
+from vae_jax.types import Values
 
 _NUM_SAMPLES = 50  # importance samples k of -log p(x)
 _TRAIN = 5000  # training pictures that scores are fitted to, evenly spaced; as many held-out and test ones at most
@@ -68,7 +71,9 @@ def rank(saved: Saved, detector: Detector, images: np.ndarray, paths: Sequence[p
     `quantile` is the share of held-out normal pictures with a lower score; `anomalous` whether the score exceeds the
     threshold.
     """
-    scores = detector.score(look(saved.trained, _as_seen(saved, images), _NUM_SAMPLES))
+    seen_as = _as_seen(saved, images)
+    _refuse_pixels(saved, "binary" if np.isin(seen_as, (0, 1)).all() else "levels")
+    scores = detector.score(look(saved.trained, seen_as, _NUM_SAMPLES))
     quantiles = quantile_among(detector.held_out, scores)
     ranked = [
         {"path": str(paths[i]), "score": float(scores[i]), "quantile": float(quantiles[i])}
@@ -96,13 +101,15 @@ def against(saved: Saved, other: Dataset) -> dict[str, Any]:
     are taken, evenly spaced.
 
     Raises:
-        ConfigError: the pictures have another shape, or the model needs to be told labels.
+        ConfigError: the pictures have another shape, the likelihood does not take their pixels, or the model needs to
+            be told labels.
     """
     _check(saved)
     if other.shape != saved.dataset.shape:
         raise ConfigError(
             f"pictures of {other.name!r} have the shape {other.shape}, and those of the run {saved.dataset.shape}"
         )
+    _refuse_pixels(saved, make_spec(other, saved.trained.config["data"]["pixels"]).values)
     feed = make_feed(saved.trained.config["data"], other, "test")
     strange = seen(feed, other.shape, _TRAIN, ("image",))["image"]
     usual = saved.seen("test", _TRAIN)["image"]
@@ -134,6 +141,13 @@ def _normal(saved: Saved) -> tuple[Seen, Seen]:
 def _check(saved: Saved) -> None:
     if saved.trained.conditional:
         raise ConfigError("the model of this run must be told a picture's label (model.condition=True); take another")
+
+
+def _refuse_pixels(saved: Saved, values: Values) -> None:
+    """Refuse pixels that the likelihood has no probabilities for: nats of them mean nothing beside those of the run."""
+    likelihood = saved.trained.config["model"].get("likelihood")
+    if likelihood:
+        check_pixels(likelihood["name"], build("prob.likelihoods", likelihood)().support, values)
 
 
 def _as_seen(saved: Saved, images: np.ndarray) -> np.ndarray:

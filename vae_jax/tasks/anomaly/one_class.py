@@ -19,7 +19,7 @@ import numpy as np
 from vae_jax.data.dataset import Dataset, described, sha256
 from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.errors import ConfigError
-from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, with_intervals
+from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, weighted_share, with_intervals
 from vae_jax.evaluation.splits import seen
 from vae_jax.evaluation.summary import SEED
 from vae_jax.results import check_data
@@ -102,6 +102,9 @@ def check(config: Mapping[str, Any], dataset: Dataset) -> None:
     """
     if dataset.num_classes < 2:
         raise ConfigError(f"one-class detection needs data with two classes or more; {dataset.name!r} has no labels")
+    missing = sorted(set(range(dataset.num_classes)) - set(dataset.splits["test"].labels.tolist()))
+    if missing:
+        raise ConfigError(f"class {missing[0]} of {dataset.name!r} has no test picture, and each is to be normal once")
     if config["model"].get("condition"):
         raise ConfigError("a model of one class is told no label; set model.condition=False")
 
@@ -185,7 +188,7 @@ def measure(scored: Sequence[Scored], labels: np.ndarray) -> dict[str, Any]:
         for number, one in enumerate(scored):
             flagged, anomalous = one.scores[name] > one.thresholds[name], labels != number
             kinds = {"flagged_normal": ~anomalous, "flagged_anomalies": anomalous}
-            shares = {key: weights @ (flagged & kind) / np.maximum(weights @ kind, 1) for key, kind in kinds.items()}
+            shares = {key: weighted_share(flagged, kind, weights) for key, kind in kinds.items()}
             classes.append(detection_figures(one.scores[name], anomalous, weights) | shares)
         mean = {key: np.mean([figures[key] for figures in classes], axis=0) for key in classes[0]}
         found[name] = {"mean": with_intervals(mean), "classes": [with_intervals(figures) for figures in classes]}

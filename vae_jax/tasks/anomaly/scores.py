@@ -140,10 +140,12 @@ def latent_centre_distance(train: Seen, held_out: Seen) -> Score:
 
 
 _OF_ANY = (reconstruction_error, smooth_error, latent_density, latent_centre_distance)  # of an autoencoder too
-_OF_LIKELIHOODS = (neg_elbo, neg_log_likelihood, likelihood_ratio, typicality, prior_density)
+_OF_LIKELIHOODS = (neg_elbo, neg_log_likelihood, likelihood_ratio, typicality)
 
 
 def scores_of(trained: Trained) -> dict[str, Callable[[Seen, Seen], Score]]:
     """Return the scores that a model has, by name, still to be fitted."""
     found = _OF_ANY if trained.model.log_weights is None else _OF_ANY + _OF_LIKELIHOODS
+    if trained.model.log_weights and (trained.config["model"].get("prior") or {}).get("name") == "standard_normal":
+        found += (prior_density,)
     return {fit.__name__: fit for fit in found}

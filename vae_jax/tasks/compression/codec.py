@@ -17,6 +17,7 @@ import jax
 import jaxlib
 import numpy as np
 
+from vae_jax.build import build
 from vae_jax.config import fingerprint
 from vae_jax.errors import ConfigError, DataError
 from vae_jax.tasks.compression import bits_back
@@ -27,18 +28,33 @@ from vae_jax.training.fingerprint import state_sha256
 
 
 def check_codable(trained: Trained) -> None:
-    """Check that a model gives probabilities to the values of pixels.
+    """Check that a model can code pictures without loss.
 
     Raises:
-        ConfigError: it has none, or densities.
+        ConfigError: it gives pixels no probabilities, but densities or nothing, or its latents cannot be coded.
     """
-    if trained.model.coding is None:
-        name = (trained.config["model"].get("likelihood") or {}).get("name")
-        what = f"model.likelihood.name={name!r} is a density" if name else "the model of this run has no likelihood"
-        raise ConfigError(
-            f"{what}, and lossless coding needs probabilities of pixel values: train a vae with bernoulli (pixels of 0 "
-            "and 1), beta_binomial or discretized_logistic (data.pixels=uint8)"
+    if reason := why_not_codable(trained):
+        raise ConfigError(reason)
+
+
+def why_not_codable(trained: Trained) -> str | None:
+    """Return why a model cannot code pictures without loss, or None where it can."""
+    if trained.model.coding is not None:
+        return None
+    model = trained.config["model"]
+    likelihood = model.get("likelihood")
+    if likelihood and build("prob.likelihoods", likelihood)().bases:
+        parts = [f"model.{part}.name={model[part]['name']!r}" for part in ("posterior", "prior") if model.get(part)]
+        name = ", ".join([f"model.name={model['name']!r}", *parts])
+        return (
+            f"{name}: these latents cannot be coded, which takes a "
+            "vae with posterior diagonal and prior standard_normal, or a ladder"
         )
+    what = f"model.likelihood.name={likelihood['name']!r} is a density" if likelihood else "the model has no likelihood"
+    return (
+        f"{what}, and lossless coding needs probabilities of pixel values: train a vae with bernoulli (pixels of 0 "
+        "and 1), beta_binomial or discretized_logistic (data.pixels=uint8)"
+    )
 
 
 def encode(trained: Trained, originals: Originals, label: int | None = None) -> bytes:

@@ -43,10 +43,14 @@ class Rate(NamedTuple):
 
 
 def of_model(trained: Trained) -> Transform:
-    """Return the transform of a model: the means of its posterior, or its codes."""
+    """Return the transform of a model: the means of its posterior, or its codes; values outside [0, 1] are cut."""
     name = f"{trained.config['model']['name']}, {trained.config['model']['latent']} latents"
     labels = trained.spec.num_classes if trained.conditional else 0
-    return Transform(name, trained.encode, trained.decode, labels)
+
+    def decode(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return np.clip(trained.decode(codes, labels), 0, 1)
+
+    return Transform(name, trained.encode, decode, labels)
 
 
 def of_pca(train: np.ndarray, latent: int) -> Transform:

@@ -126,11 +126,23 @@ def _read_folder(path: pathlib.Path, shape: tuple[int, ...]) -> Originals:
         raise DataError(f"two files of {path} would both come back as {twice}; rename one")
     images = []
     for file in files:
+        _refuse_lossy(file)
         pixels = np.atleast_3d(np.asarray(open_picture(file)))
         if pixels.shape != shape:
             raise DataError(f"{file} has the shape {pixels.shape}, and this model takes {shape}")
         images.append(pixels)
     return Originals(np.stack(images), None, True, names)
+
+
+def _refuse_lossy(file: pathlib.Path) -> None:
+    """Refuse a picture of which something is lost when it is read: what comes back would not be the same."""
+    open_picture(file)  # says what else is wrong with it
+    with Image.open(file) as opened:
+        if opened.mode not in ("1", "L", "P", "RGB") or "transparency" in opened.info:
+            raise DataError(
+                f"{file} has more than 8 bits a value, transparency or other colours than RGB (mode {opened.mode!r}), "
+                "which would be lost; save it as 8-bit gray or RGB, or encode an array"
+            )
 
 
 def _write_folder(out: pathlib.Path, originals: Originals) -> None:

@@ -31,6 +31,7 @@ def evaluate(saved: Saved) -> dict[str, Any]:
     """
     results: dict[str, Any] = {"model_sha256": codec.model_sha256(saved.trained)}
     results["lossless"] = lossless(saved) if saved.trained.model.coding else None
+    results["why_not_lossless"] = codec.why_not_codable(saved.trained)
     return results | {"lossy": lossy(saved)}
 
 
@@ -88,7 +89,7 @@ def summary(results: Mapping[str, Any]) -> list[str]:
     """Return the main figures in words."""
     found = results["lossless"]
     if found is None:
-        return ["lossless: the model gives no probabilities to pixel values"]
+        return [f"not lossless: {results['why_not_lossless']}"]
     others = ", ".join(f"{name} {rate:.3f}" for name, rate in found["others_bits_per_dim"].items() if rate is not None)
     return [
         f"lossless: {found['bits_per_dim']:.4f} bits/dim, {found['overhead_percent']:.2f} % over the -ELBO of "
