@@ -1,5 +1,7 @@
 """Picture files of all common kinds become [N,H,W,C] in [0, 1], or one line that names the file."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -90,6 +92,16 @@ def test_what_is_no_picture_is_refused_by_name(save, tmp_path):
     assert f"{tmp_path} cannot be read as a picture: Is a directory" in refusal(tmp_path).replace("[Errno 21] ", "")
     deep = save(Image.fromarray(RAMP.astype(np.float32)), "deep.tiff")
     assert "32 bits" in refusal(deep)
+
+
+def test_damaged_notes_of_a_camera_are_no_traceback(save):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "abc"
+    path = pathlib.Path(save(Image.fromarray(RAMP), "noted.jpeg", exif=exif))
+    text, numbers = b"\x01\x0f\x00\x02", b"\x01\x3f\x00\x02"  # the maker's name becomes six numbers
+    assert path.read_bytes().count(text) == 1
+    path.write_bytes(path.read_bytes().replace(text, numbers))
+    assert f"{path} cannot be read as a picture: " in refusal(path)
 
 
 @pytest.mark.parametrize("format_name", ["png", "jpeg"])

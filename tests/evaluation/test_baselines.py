@@ -29,6 +29,14 @@ def test_density_is_the_normal_one_with_the_low_rank_covariance(images):
     np.testing.assert_allclose(pca.neg_log_likelihood(images[:20]), expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize("latent", [1, 4])
+def test_pictures_that_are_all_alike_have_figures_too(latent):
+    alike = np.full((5, 4, 4, 1), 0.5, np.float32)
+    pca = fit_pca(alike, latent)
+    np.testing.assert_allclose(pca.reconstruct(alike), alike)
+    assert np.isfinite(pca.neg_log_likelihood(alike)).all()
+
+
 def test_randomized_solver_of_large_pictures_is_near_the_exact_one(monkeypatch, images):
     exact = fit_pca(images, 10)
     monkeypatch.setattr("vae_jax.evaluation.baselines._EXACT", 32)

@@ -41,7 +41,7 @@ def test_a_ranking_counts_among_held_out_pictures(saved):
 
 
 def test_pixels_that_the_likelihood_does_not_take_are_refused(saved):
-    config = {"model": {"likelihood": {"name": "bernoulli"}}, "data": {"pixels": "unit", "seed": 0}}
+    config = saved.trained.config.to_dict() | {"model": {"likelihood": {"name": "bernoulli"}}}
     binary = saved._replace(trained=saved.trained._replace(config=config))
     with pytest.raises(ConfigError, match=r"'bernoulli' takes pixels of 0 and 1, and the data have any value"):
         against(binary, saved.dataset)

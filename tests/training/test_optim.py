@@ -128,6 +128,8 @@ def test_rate_is_halved_when_the_mean_of_a_window_sets_no_new_minimum_for_so_lon
     noisy = 3.0 - 0.01 * jnp.arange(40) + jnp.array([0.0, 5.0, -5.0, 0.0] * 10)  # windows fall, steps do not
     np.testing.assert_array_equal(halving(noisy, patience=1, window=4)[1], 1)
     assert rate_factor(()) == {}
+    rising = -1000 + 0.05 * jnp.arange(4)  # by less than the ten thousandth part
+    np.testing.assert_array_equal(halving(rising, patience=1, window=1)[1], [1, 0.5, 0.25, 0.125])
 
 
 def test_members_are_halved_each_by_its_own_values():

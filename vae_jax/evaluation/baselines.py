@@ -56,8 +56,9 @@ def fit_pca(images: np.ndarray, latent: int) -> Pca:
     # One more than is asked for: what is left for the noise must not be zero, and constant pixels, for instance, have
     # no variance at all.
     components, variances, total = solve(flat, mean, min(latent + 1, *flat.shape))
-    count = min(latent, int((variances > 1e-9 * variances[0]).sum()) - 1)
-    noise = (total - variances[:count].sum()) / (flat.shape[1] - count)
+    count = max(0, min(latent, int((variances > 1e-9 * variances[0]).sum()) - 1))
+    # Pictures that are all alike have no variance; a density needs some.
+    noise = max((total - variances[:count].sum()) / (flat.shape[1] - count), 1e-12)
     return Pca(mean, components[:count], variances[:count], float(noise), solve.__name__.strip("_"))
 
 

@@ -173,18 +173,22 @@ def fault_in_steps(
 
     `last_good` is asked for the step of the last checkpoint.
     """
-    for name in ("loss", "grad_norm"):
-        bad = np.flatnonzero(~np.isfinite(metrics[name]))
-        if bad.size:
-            step, good = start + int(bad[0]), last_good()
-            where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
-            return Diverged(
-                f"{name} is {metrics[name][bad[0]]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
-                "lower hypers.learning_rate or set train.clip_norm",
-                step,
-                {key: [float(value) for value in values[: bad[0] + 1][-10:]] for key, values in metrics.items()},
-            )
-    return None
+    bad = {name: np.flatnonzero(~np.isfinite(metrics[name])) for name in ("loss", "grad_norm")}
+    # A gradient may be the first: the loss of the step after it is nan by it.
+    first = min(
+        ((int(steps[0]), name) for name, steps in bad.items() if steps.size), key=lambda one: one[0], default=None
+    )
+    if first is None:
+        return None
+    at, name = first
+    step, good = start + at, last_good()
+    where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
+    return Diverged(
+        f"{name} is {metrics[name][at]} at step {step} (epoch {step / per_epoch:.2f}); {where}; "
+        "lower hypers.learning_rate or set train.clip_norm",
+        step,
+        {key: [float(value) for value in values[: at + 1][-10:]] for key, values in metrics.items()},
+    )
 
 
 def fault_in_validation(value: Mapping[str, float], step: int) -> Diverged | None:

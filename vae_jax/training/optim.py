@@ -57,7 +57,8 @@ def halve_on_plateau(patience: int, window: int) -> optax.GradientTransformation
 
     The update takes the argument `value`: the figure of this step that is to fall.
     """
-    return optax.contrib.reduce_on_plateau(0.5, patience, accumulation_size=window)
+    # Optax's relative tolerance would take a figure below 0 that rises a little for a new minimum.
+    return optax.contrib.reduce_on_plateau(0.5, patience, rtol=0, atol=1e-30, accumulation_size=window)
 
 
 def rate_factor(opt_state: Tree) -> dict[str, jax.Array]:

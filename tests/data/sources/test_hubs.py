@@ -168,6 +168,48 @@ def test_a_hugging_face_set_that_does_not_serve_is_refused(place, saved, monkeyp
     assert "'nobody/nothing' cannot be loaded" in refusal(hubs.huggingface, place, dataset="nobody/nothing")
 
 
+def test_a_validation_split_by_another_name_is_kept(place, saved):
+    import datasets
+
+    parts = datasets.load_from_disk(str(saved / "saved"))
+    datasets.DatasetDict({"train": parts["train"], "val": parts["test"]}).save_to_disk(saved / "val")
+    dataset = checked(hubs.huggingface(place, dataset=str(saved / "val")))
+    np.testing.assert_array_equal(dataset.splits["validation"].images[:], PICTURES[60:])
+
+
+@pytest.mark.parametrize("label", [None, -1])
+def test_examples_without_a_label_or_a_picture_are_refused(place, saved, label):
+    import datasets
+
+    parts = datasets.load_from_disk(str(saved / "saved"))
+    kinds = [label, *parts["test"]["kind"][1:]]
+    test = parts["test"].remove_columns("kind").add_column("kind", kinds).cast(parts["test"].features)
+    datasets.DatasetDict({"train": parts["train"], "test": test}).save_to_disk(saved / "unlabelled")
+    said = refusal(hubs.huggingface, place, dataset=str(saved / "unlabelled"))
+    assert f"test, kind: example 0 has the label {label}, and there are classes 0..2" in said
+    pictures = [None, *parts["train"]["picture"][1:]]
+    features = datasets.Features({"picture": datasets.Image()})
+    table = datasets.Dataset.from_dict({"picture": pictures}, features=features)
+    datasets.DatasetDict({"train": table}).save_to_disk(saved / "empty")
+    assert "train row 0 has no picture" in refusal(hubs.huggingface, place, dataset=str(saved / "empty"))
+
+
+def test_what_tensorflow_datasets_cannot_prepare_is_told(place, monkeypatch):
+    import tensorflow_datasets
+
+    class Builder:
+        def download_and_prepare(self):
+            raise AssertionError("manual download needed:\nput it there")
+
+    given = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(hubs, "reachable", lambda _: True)
+    monkeypatch.setattr(tensorflow_datasets, "builder", lambda *_, data_dir, **__: given.append(data_dir) or Builder())
+    said = refusal(hubs.tfds, place, dataset="emnist/letters")
+    assert said == "tensorflow-datasets cannot prepare 'emnist/letters': manual download needed: put it there"
+    assert given == [place.data_dir]  # where it is looked for, emnist/letters below it
+
+
 def test_without_the_library_the_extra_is_named(place, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert "pip install 'vae_jax[huggingface]'" in refusal(hubs.huggingface, place, dataset="ylecun/mnist")

@@ -1,6 +1,7 @@
 """Your own pictures: folders and arrays become disjoint splits, or one line that names the file and the rule."""
 
 import pathlib
+import pickle
 import zipfile
 
 import numpy as np
@@ -239,6 +240,15 @@ def test_npy_files_stay_on_disk(place, labelled):
     assert isinstance(dataset.splits["train"].images, np.memmap)
     np.testing.assert_array_equal(dataset.splits["test"].images, images)
     assert dataset.num_classes == (4 if labelled else 0)
+    for part in (
+        dataset.splits["train"].images,
+        dataset.splits["train"].images[3:7],
+        np.load(place.data_dir / "train.npy", mmap_mode="r").view(own.Mapped)[..., None],
+    ):
+        copy = pickle.dumps(part)
+        assert len(copy) < 500  # a path, not the data
+        np.testing.assert_array_equal(pickle.loads(copy), part)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(dataset.splits["train"].images[::2])), images[::2])
     (place.data_dir / "test.npy").write_bytes(b"no array")
     assert f"{place.data_dir}/test.npy cannot be read as .npy" in refusal(own.npz, place)
 

@@ -19,7 +19,7 @@ from vae_jax.data.originals import reachable
 from vae_jax.data.pictures import open_picture
 from vae_jax.errors import DataError
 
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "test": "test"}
+_SPLITS = dict.fromkeys(("validation", "valid", "val", "dev"), "validation") | {"train": "train", "test": "test"}
 
 
 def tfds(
@@ -54,7 +54,7 @@ def tfds(
     roots = [place.data_dir, os.environ.get("TFDS_DATA_DIR"), "~/tensorflow_datasets", place.cache_dir / "tfds"]
     folders = [pathlib.Path(root).expanduser() / dataset for root in roots if root]
     found = next((version for folder in folders if (version := _newest(folder))), None)
-    found = found or _prepare_with_tensorflow(place, dataset, folders[0].parent if place.data_dir else None)
+    found = found or _prepare_with_tensorflow(place, dataset)
     rules = Rules(size, fit, channels, on_error, validation, test)
 
     def make() -> Dataset:
@@ -113,9 +113,9 @@ def _newest(folder: pathlib.Path) -> pathlib.Path | None:
     return max(versions, key=lambda path: [int(n) if n.isdigit() else 0 for n in path.name.split(".")], default=None)
 
 
-def _prepare_with_tensorflow(place: Place, dataset: str, folder: pathlib.Path | None) -> pathlib.Path:
+def _prepare_with_tensorflow(place: Place, dataset: str) -> pathlib.Path:
     """Let tensorflow-datasets download and prepare a set as array_record, which is read without TensorFlow."""
-    folder = folder or place.cache_dir / "tfds"
+    folder = place.data_dir or place.cache_dir / "tfds"
     if importlib.util.find_spec("tensorflow") is None:
         raise DataError(
             f"{dataset!r} of tensorflow-datasets is not prepared in --data_dir, $TFDS_DATA_DIR or "
@@ -131,7 +131,11 @@ def _prepare_with_tensorflow(place: Place, dataset: str, folder: pathlib.Path | 
     if not reachable("https://storage.googleapis.com"):
         raise DataError(f"{dataset!r} of tensorflow-datasets is not prepared, and there is no network to download it")
     place.say(f"tensorflow-datasets prepares {dataset} in {folder}")
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # of the network, of checksums, of what is to be downloaded by hand
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"tensorflow-datasets cannot prepare {dataset!r}: {reason}") from error
     return pathlib.Path(builder.data_path)
 
 
@@ -162,6 +166,8 @@ def _tfds_parts(folder: pathlib.Path) -> tuple[dict[str, Collection], dict[str, 
                 ) from error
             rows = _rows(records, classes, f"{folder}, {name}", builder.info.splits[name].num_examples)
             names = [f"{folder.parent.name}, {name} record {i}" for i in range(len(rows))]
+            for key, kind in classes.items():
+                _check_labels([row[key] for row in rows], kind.num_classes, f"{folder}, {name}, {key}")
             values = np.array([[row[key] for key in factors] for row in rows], np.int32) if factors else None
             labels = [classes[label].int2str(row[label]) for row in rows] if label else None
             parts[_SPLITS[name]] = Collection(names, _loader(records, image, names), labels, values)
@@ -181,6 +187,13 @@ def _rows(records: Sequence[Any], keys: Iterable[str], where: str, promised: int
         return [{key: row[key] for key in keys} for row in rows]
     except Exception as error:  # of several kinds, as the damage is
         raise DataError(f"{where} is damaged ({str(error).splitlines()[0]}); prepare it again") from error
+
+
+def _check_labels(labels: Sequence[int | None], num_classes: int, where: str) -> None:
+    """Refuse examples without a label, which have -1, say: names are taken from the end of a list then."""
+    for i, label in enumerate(labels):
+        if label is None or not 0 <= label < num_classes:
+            raise DataError(f"{where}: example {i} has the label {label}, and there are classes 0..{num_classes - 1}")
 
 
 def _is_picture(feature: Any) -> bool:
@@ -229,6 +242,12 @@ def _table_part(table: Any, where: str) -> Collection:
 
     def load(i: int) -> Image.Image:
         cell = files[i][image]
+        if cell is None or not (cell["bytes"] or cell["path"]):
+            raise DataError(f"{names[i]} has no picture")
         return open_picture(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"], names[i])
 
-    return Collection(names, load, [table.features[label].int2str(n) for n in table[label]] if label else None)
+    if label is None:
+        return Collection(names, load, None)
+    kind, labels = table.features[label], table[label]
+    _check_labels(labels, kind.num_classes, f"{where}, {label}")
+    return Collection(names, load, [kind.int2str(n) for n in labels])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import pathlib
 import zipfile
+from typing import Any
 
 import numpy as np
 
@@ -153,10 +155,22 @@ def _read_npy(path: pathlib.Path) -> Split:
     arrays = []
     for file in [path, labels] if labels.is_file() else [path]:
         try:
-            arrays.append(np.load(file, mmap_mode="r", allow_pickle=False))
+            arrays.append(np.load(file, mmap_mode="r", allow_pickle=False).view(Mapped))
         except Exception as error:  # as for .npz
             raise DataError(f"{file} cannot be read as .npy: {error or type(error).__name__}") from error
     return _split(path, arrays[0], arrays[1] if len(arrays) > 1 else None)
+
+
+class Mapped(np.memmap):
+    """An array that stays in its file, for another process too: its copy is a path and a place there, not the data."""
+
+    def __reduce_ex__(self, protocol: int) -> Any:
+        """Return how to open it again; what is no longer one piece of the file is copied as it is."""
+        if getattr(self, "_mmap", None) is None or not self.flags.c_contiguous:
+            return np.asarray(self).__reduce_ex__(protocol)
+        begin = self.offset - self.offset % mmap.ALLOCATIONGRANULARITY  # of the file, where the mapping starts
+        offset = begin + self.ctypes.data - np.frombuffer(self._mmap, np.uint8).ctypes.data
+        return Mapped, (self.filename, self.dtype, "r", offset, self.shape)
 
 
 def _split(path: pathlib.Path, images: np.ndarray, labels: np.ndarray | None) -> Split:
