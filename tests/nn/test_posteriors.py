@@ -54,6 +54,17 @@ def test_householder_maps_are_orthogonal():
     np.testing.assert_allclose(slope @ slope.T, np.eye(4), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["householder", "von_mises_fisher"])
+def test_features_that_are_all_zero_have_a_finite_gradient(name):
+    graph, state = nnx.split(build("nn.posteriors", {"name": name})(6, 4, nnx.Rngs(0)))  # its biases are 0
+
+    def first(state):
+        q = nnx.merge(graph, state)(jnp.zeros_like(FEATURES[:1]))
+        return q.draw(jax.random.split(jax.random.key(0), 1), 1)[0][0, 0, 0]
+
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(first))(state)))
+
+
 def test_planar_layers_are_invertible_whatever_the_encoder_says():
     """w . u >= -1 (appendix A.1): the map grows along w, even where the raw u would fold it."""
     module = made("planar", 1, depth=1)

@@ -9,7 +9,8 @@ from vae_jax.errors import ConfigError
 from vae_jax.objectives.disentangling import beta_tcvae, dip_i, dip_ii, info_vae
 from vae_jax.prob.aggregate import log_aggregate
 from vae_jax.prob.discrepancies import mmd
-from vae_jax.prob.distributions import FullNormal, Normal, standard_normal
+from vae_jax.prob.distributions import Flowed, FullNormal, Normal, standard_normal
+from vae_jax.prob.sphere import VonMisesFisher
 from vae_jax.types import Draws
 
 B, D = 50, 3
@@ -32,6 +33,13 @@ def draws():
 
 
 HYPERS = {"beta": 4.0, "dip_off_diagonal": 3.0, "dip_diagonal": 7.0, "prior_weight": 11.0}
+
+
+def test_dip_needs_the_mean_of_the_posterior(draws):
+    flowed = Flowed(draws.q, lambda z: (2 * z, jnp.zeros(z.shape[:-1])))
+    for other in flowed, VonMisesFisher(draws.q.loc, jnp.ones(B)):
+        with pytest.raises(ConfigError, match="take diagonal"):
+            dip_i(draws._replace(q=other), HYPERS, 0)
 
 
 def test_beta_multiplies_the_total_correlation_alone(draws):

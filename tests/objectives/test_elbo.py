@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vae_jax.errors import ConfigError
 from vae_jax.objectives.elbo import capacity, cyclical, elbo, free_bits, joint_capacity
 from vae_jax.prob.distributions import Normal, kl, standard_normal
 from vae_jax.prob.one_hot import Joint, OneHot, uniform
@@ -69,3 +70,8 @@ def test_the_parts_of_a_joint_code_have_a_capacity_each(draws):
     away = np.abs(normal - 0.5) + np.abs(one_hot - 0.2)
     np.testing.assert_allclose(loss, terms["distortion_nats"] + 5 * away, rtol=1e-6)
     np.testing.assert_allclose(terms["rate_nats"], normal + one_hot, rtol=1e-6)
+
+
+def test_joint_capacity_needs_both_kinds_of_latents(draws):
+    with pytest.raises(ConfigError, match=r"two kinds of latents: set model\.posterior\.name and prior\.name to joint"):
+        joint_capacity(draws, {"capacity_steps": 10.0}, 0)

@@ -7,6 +7,7 @@ import scipy.ndimage
 import scipy.special
 import sklearn.metrics
 
+from vae_jax.precision import with_products
 from vae_jax.prob import distances
 
 
@@ -99,6 +100,14 @@ def test_ms_ssim_is_that_of_scipys_filters(shape, scales):
     similar = [[ms_ssim_by_scipy(x[i, ..., c], y[i, ..., c], weights) for c in range(2)] for i in range(2)]
     found = jax.jit(distances.ms_ssim().between)(x, logits(y))
     np.testing.assert_allclose(found, 1 - np.mean(similar, 1), atol=2e-4)
+
+
+def test_ms_ssim_keeps_its_variances_in_short_products():
+    noise = 0.01 * np.random.default_rng(0).normal(size=(2, 28, 28, 1))
+    x, y = np.full((2, 28, 28, 1), 0.6, np.float32), (0.6 + noise).astype(np.float32)
+    between = distances.ms_ssim().between
+    short = jax.jit(with_products("bf16", between))(x, logits(y))
+    np.testing.assert_allclose(short, jax.jit(between)(x, logits(y)), rtol=1e-3)
 
 
 def test_ms_ssim_is_symmetric_and_zero_of_equal_pictures_only():

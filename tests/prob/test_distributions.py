@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from vae_jax.precision import with_products
 from vae_jax.prob.distributions import FullNormal, Mixture, Normal, Transformed, kl, standard_normal
 
 
@@ -96,6 +97,13 @@ def test_mixture_is_the_log_of_the_weighted_sum_of_its_parts():
         found = Mixture(jnp.log(jnp.array(weights)) + 2.5, Normal(jnp.array(loc), jnp.array(scale)))
         parts = scipy.stats.norm(loc, scale).pdf(z[:, :, None]).prod(-1)
         np.testing.assert_allclose(found.log_prob(jnp.array(z)), np.log(parts @ weights), rtol=1e-10)
+
+
+def test_a_mixture_of_narrow_parts_keeps_its_density_in_short_products():
+    loc, scale = jnp.array([[3.0], [0.0]]), jnp.array([[0.1], [0.1]])
+    mixture, z = Mixture(jnp.array([0.0, -1e9]), Normal(loc, scale)), jnp.array([[3.05]])
+    found = jax.jit(with_products("bf16", mixture.log_prob))(z)
+    np.testing.assert_allclose(found, scipy.stats.norm(3.0, 0.1).logpdf([3.05]), atol=1e-3)
 
 
 def test_mixture_draws_follow_weights_and_temperature():

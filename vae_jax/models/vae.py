@@ -56,9 +56,10 @@ def make(
     parts = {"encoder": encoder, "decoder": decoder, "posterior": posterior, "prior": prior, "likelihood": likelihood}
     network = bind(latent_variable(spec, latent, num_labels(spec, condition), **parts))
 
-    def measured(params, stats, batch, key, hypers, step) -> tuple[LatentVariable, Loss]:
+    def measured(params, stats, batch, key, hypers, step, of_prior=None) -> tuple[LatentVariable, Loss]:
         net = network.merge(params, stats)
-        return net, bound(net.draws(batch, key, num_samples), hypers, step)
+        expect = net if of_prior is None else network.merge(of_prior, stats)
+        return net, bound(net.draws(batch, key, num_samples, prior=expect.p()), hypers, step)
 
     def loss(params, stats, batch, key, hypers, step):
         net, found = measured(params, stats, batch, key, hypers, step)
@@ -66,7 +67,7 @@ def make(
         metrics = {"loss": value} | jax.tree.map(jnp.mean, found.terms)
         metrics |= {f"penalty_{name}": penalty for name, penalty in found.penalties.items()}
         if found.inference is not None:
-            both = _in_two(params, lambda p: measured(p, stats, batch, key, hypers, step)[1])
+            both = _in_two(params, lambda p, of_prior: measured(p, stats, batch, key, hypers, step, of_prior)[1])
             value = jax.lax.stop_gradient(value - both) + both
         return value, (network.stats(net), metrics)
 
@@ -78,13 +79,18 @@ def make(
     return Model(network.init, loss, evaluate, **views(network), coding=coding)
 
 
-def _in_two(params: Tree, found_of: Callable[[Tree], Loss]) -> jax.Array:
-    """Return a scalar whose gradient is that of `Loss.inference` for the encoder, of the other loss for the rest."""
+def _in_two(params: Tree, found_of: Callable[[Tree, Tree], Loss]) -> jax.Array:
+    """Return a scalar whose gradient is that of `Loss.inference` for q(z|x), of the other loss for p(x, z).
+
+    `found_of` is given the parameters of both, and apart those that the prior is made of: where it looks at pictures
+    through the encoder (VampPrior), that encoder is part of p(z).
+    """
 
     def holding(part: bool) -> Tree:
         return {k: jax.lax.stop_gradient(v) if (k in INFERENCE) == part else v for k, v in params.items()}
 
-    return found_of(holding(True)).per_example.mean() + found_of(holding(False)).inference.mean()
+    generative = found_of(holding(True), params).per_example.mean()
+    return generative + found_of(holding(False), jax.lax.stop_gradient(params)).inference.mean()
 
 
 def _is_normal(network: Network, spec: Spec) -> bool:

@@ -55,7 +55,7 @@ class Householder(nnx.Module):
     def __call__(self, features: jax.Array) -> Forward:
         """Return the map of each example, an orthogonal one."""
         vectors = self.vectors(features).reshape(len(features), self.depth, -1)
-        vectors /= jnp.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-8
+        vectors *= jax.lax.rsqrt(jnp.square(vectors).sum(-1, keepdims=True) + 1e-16)  # a norm has no gradient at 0
 
         def forward(z: jax.Array) -> tuple[jax.Array, jax.Array]:
             for i in range(self.depth):

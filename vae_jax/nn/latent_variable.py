@@ -94,10 +94,10 @@ class LatentVariable(nnx.Module):
         again = self.mean_picture(self.q(batch).mean, batch["label"])
         return jnp.square(again - batch["image"]).mean((1, 2, 3))
 
-    def draws(self, batch: Batch, key: jax.Array, k: int, q: Any = None) -> Draws:
-        """Draw z k times for each example, with noise keyed by its index, from q(z|x) or the posterior given."""
+    def draws(self, batch: Batch, key: jax.Array, k: int, q: Any = None, prior: Any = None) -> Draws:
+        """Draw z k times for each example, with noise keyed by its index; q(z|x) and p(z) may be given."""
         noise_key, rest = jax.random.split(key)
-        q, prior = self.q(batch) if q is None else q, self.p()
+        q, prior = self.q(batch) if q is None else q, self.p() if prior is None else prior
         z, log_qz = q.draw(example_keys(noise_key, batch), k)
         log_px, log_pz = self.log_px(batch["image"], z, batch["label"]), prior.log_prob(z)
         exact = q.kl_to(prior)

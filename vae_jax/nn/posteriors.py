@@ -107,7 +107,7 @@ class _VonMisesFisher(nnx.Module):
 
     def __call__(self, features: jax.Array) -> VonMisesFisher:
         direction = self.direction(features)
-        direction /= jnp.linalg.norm(direction, axis=-1, keepdims=True) + 1e-8
+        direction *= jax.lax.rsqrt(jnp.square(direction).sum(-1, keepdims=True) + 1e-16)  # a norm has no gradient at 0
         # Above 1, as in Davidson et al.'s code: below, the direction means nothing.
         return VonMisesFisher(direction, 1 + jax.nn.softplus(self.concentration(features)[..., 0]))
 

@@ -20,11 +20,11 @@ class Direction(nnx.Variable):
 class SpectralNorm(nnx.Module):
     """A network called with W / |W u| for each kernel W, u the estimate of its leading right singular vector.
 
-    Miyato et al. (2018), algorithm 1: kernels [..., out] are read as matrices [in, out], those of convolutions with
-    the window in `in`; each training step does one step of the power iteration, u <- W^T W u / |W^T W u|, and u is a
-    constant to the gradient, which makes that of |W u| the outer product of both singular vectors. Biases are left as
-    they are. Departure: the step follows the use of u, so that training and evaluation compute the same, and there are
-    30 of them at the start.
+    Miyato et al. (2018), algorithm 1: a kernel is read as a matrix with its last axis for columns (those are outputs,
+    but of a transposed convolution inputs) and all other axes, the window too, for rows; each training step does one
+    step of the power iteration, u <- W^T W u / |W^T W u|, and u is a constant to the gradient, which makes that of |W
+    u| the outer product of both singular vectors. Biases are left as they are. Departure: the step follows the use of
+    u, so that training and evaluation compute the same, and there are 30 of them at the start.
     """
 
     def __init__(self, make_module: Callable[[nnx.Rngs], nnx.Module], rngs: nnx.Rngs):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from vae_jax.errors import ConfigError
+from vae_jax.prob.one_hot import Joint
 from vae_jax.types import Draws, Hypers, Loss
 
 
@@ -59,6 +61,8 @@ def joint_capacity(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
     Dupont (2018), equation 7. Both capacities rise linearly during `capacity_steps` steps, C_z to `capacity` and C_c
     to `discrete_capacity`, which is at most log of the number of categories. Needs the posterior and the prior joint.
     """
+    if not isinstance(draws.q, Joint) or not isinstance(draws.prior, Joint):
+        raise ConfigError("joint_capacity is of two kinds of latents: set model.posterior.name and prior.name to joint")
     terms = draws.terms
     normal, one_hot = draws.q.kl_parts(draws.prior)
     rise = jnp.minimum(step / jnp.maximum(hypers["capacity_steps"], 1), 1)

@@ -67,11 +67,12 @@ def chroma() -> Distance:
 def ms_ssim() -> Distance:
     """1 - MS-SSIM of a sigmoid output (Wang, Simoncelli and Bovik 2003, equation 7), the mean over the channels.
 
-    MS-SSIM = l_M^w_M prod_j (cs_j)^w_j over the scales j = 1..M, each with half the sides of the one before, l and cs
-    the means over the picture of SSIM's two factors: Gaussian windows of 11 pixels and standard deviation 1.5, K1 =
-    0.01, K2 = 0.03, pixels in [0, 1]. Windows end at the border, with weights of sum 1, so that pixels there count.
-    As many of the five scales are taken as leave 6 pixels to the shorter side (three of 28x28, one of 9x7), with the
-    authors' weights made to sum to 1. Factors are kept above 1e-4, lest a power of a negative one is taken.
+    MS-SSIM = (l cs)_M^w_M prod_j (cs_j)^w_j over the scales j = 1..M - 1, each with half the sides of the one before,
+    all of them means over the picture, of SSIM's second factor or, at the last scale, of both together: Gaussian
+    windows of 11 pixels and standard deviation 1.5, K1 = 0.01, K2 = 0.03, pixels in [0, 1]. Windows end at the border,
+    with weights of sum 1, so that pixels there count. As many of the five scales are taken as leave 6 pixels to the
+    shorter side (three of 28x28, one of 9x7), with the authors' weights made to sum to 1. Factors are kept above 1e-4,
+    lest a power of a negative one is taken.
     """
 
     def between(x: jax.Array, out: jax.Array) -> jax.Array:
@@ -97,7 +98,8 @@ def _ssim_factors(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows, columns = map(_window, x.shape[-3:-1])
 
     def blur(values: jax.Array) -> jax.Array:
-        return jnp.einsum("ih,jw,...hwc->...ijc", rows, columns, values)
+        # The variances are small differences of these means: their products keep all of float32.
+        return jnp.einsum("ih,jw,...hwc->...ijc", rows, columns, values, precision="highest")
 
     mean_x, mean_y = blur(x), blur(y)
     both, squares = mean_x * mean_y, mean_x**2 + mean_y**2

@@ -6,6 +6,7 @@ differentiable in the parameters; and `kl_to`. A prior, without B, also has `sam
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -98,11 +99,13 @@ class Mixture(NamedTuple):
     def log_joint(self, z: jax.Array) -> jax.Array:
         """Return log w_m + log N(z; m): z [..., D] -> [..., M].
 
-        Written as products of matrices: [..., M, D] is not made.
+        Written as products of matrices: [..., M, D] is not made. The squares are differences of large numbers, so the
+        products keep all of float32, whatever precision others are given.
         """
         precision = 1 / jnp.square(self.parts.scale)
         constant = -0.5 * (precision * jnp.square(self.parts.loc)).sum(-1) - jnp.log(self.parts.scale).sum(-1)
-        squares = z @ (precision * self.parts.loc).T - 0.5 * jnp.square(z) @ precision.T
+        product = functools.partial(jnp.matmul, precision="highest")
+        squares = product(z, (precision * self.parts.loc).T) - 0.5 * product(jnp.square(z), precision.T)
         return jax.nn.log_softmax(self.log_weights) + constant - 0.5 * z.shape[-1] * LOG_2PI + squares
 
     def log_prob(self, z: jax.Array) -> jax.Array:

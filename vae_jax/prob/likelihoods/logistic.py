@@ -18,6 +18,9 @@ def discretized_logistic(*, min_scale: float = 1e-3) -> Likelihood:
     log P(k) = log(s((x + h - m) / c) - s((x - h - m) / c)) with the sigmoid s, h = 1/510; at k = 0 the second s is 0,
     at k = 255 the first is 1. The maps are m and r, where c = min_scale + softplus(r + r0), and r0 makes it start at
     0.1.
+
+    Departure: what is given for the mean picture is m, cut at 0 and 1. It is the mean where no tail reaches 0 or 1; at
+    m = 0 the mean is c log 2. `logistic_mixture` gives the mean.
     """
 
     def log_range(maps: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -32,7 +35,7 @@ def discretized_logistic(*, min_scale: float = 1e-3) -> Likelihood:
         return jax.nn.softmax(log_range(maps[..., None, :], *_ranges(maps, before)))
 
     def mean(maps: jax.Array) -> jax.Array:
-        return jnp.clip(maps[..., 0], 0, 1)  # m may lie far outside, where all of the mass is at one end
+        return jnp.clip(maps[..., 0], 0, 1)
 
     return Likelihood("levels", 2, {}, unchanged, log_prob, mean, (BASE, BASE), digit)
 
