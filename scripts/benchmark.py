@@ -18,6 +18,7 @@ import tempfile
 from vae_jax import cli
 from vae_jax.benchmark.settings import NETS, choose
 from vae_jax.errors import ConfigError
+from vae_jax.outputs import output_file
 
 # By what is measured: networks, batch sizes, precisions, rounds.
 _DEFAULTS = {
@@ -35,7 +36,7 @@ _PEAK_SIDES = {"cpu": 2048, "gpu": 8192, "quick": 256}  # of the matrices whose 
 def main(argv):
     args = _parse(argv)
     names, missing = choose(args.what, args.only)
-    out = cli.output_file(args.out or cli.path(f"benchmark-{args.what}.json"), ".json")
+    out = output_file(args.out or cli.path(f"benchmark-{args.what}.json"), ".json")
     from vae_jax.benchmark.machine import describe
     from vae_jax.benchmark.table import markdown
     from vae_jax.reporting.progress import say

@@ -16,6 +16,7 @@ and writes RUN/compression.json and RUN/pictures/compression-*.png. It takes run
 
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
+from vae_jax.outputs import output_file
 from vae_jax.tasks.compression import container
 from vae_jax.tasks.compression.originals import check_target, read_originals, write_originals
 from vae_jax.training.folder import read_config, read_manifest, write_json
@@ -43,7 +44,7 @@ def _encode(args):
     cli.check_label(args.workdir, args.label)
     read_config(args.workdir)
     originals = read_originals(args.input, read_manifest(args.workdir)["data"]["shape"])
-    out = cli.output_file(args.out, ".vjx")
+    out = output_file(args.out, ".vjx")
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
     from vae_jax.tasks.compression.codec import encode

@@ -11,6 +11,7 @@ set from the run's own. Scores are those of vae_jax/tasks/anomaly/scores.py.
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
+from vae_jax.outputs import picture_with_json
 from vae_jax.training.folder import read_config, read_manifest, write_json
 
 
@@ -42,7 +43,7 @@ def _rank(args):
 
     paths = given_pictures(args.pictures)
     images = read_pictures(paths, read_manifest(args.workdir)["data"]["shape"], args.invert)
-    out = cli.picture_with_json(args.out, args.workdir) if args.out else args.workdir / "pictures" / "anomalies.png"
+    out = picture_with_json(args.out, args.workdir) if args.out else args.workdir / "pictures" / "anomalies.png"
     json_file = out.with_suffix(".json") if args.out else args.workdir / "anomalies.json"
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say

@@ -8,6 +8,7 @@ on black; --invert turns dark ink on white paper into that.
 
 from vae_jax import cli
 from vae_jax.data.pictures import read_pictures
+from vae_jax.outputs import output_file
 from vae_jax.training.folder import read_manifest
 
 
@@ -22,7 +23,7 @@ def main(argv):
     args = cli.parse(flags, argv)
     cli.check_label(args.workdir, args.label, needed=True)
     images = read_pictures(args.pictures, read_manifest(args.workdir)["data"]["shape"], args.invert)
-    out = cli.output_file(args.out, ".png")
+    out = output_file(args.out, ".png")
     # JAX is imported from here on.
     import numpy as np
 

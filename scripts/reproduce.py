@@ -18,6 +18,7 @@ import pathlib
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, DataError, OutputError
+from vae_jax.outputs import output_file
 from vae_jax.reproduction import render, tables
 
 _ROOT = pathlib.Path(__file__).parent.parent
@@ -108,7 +109,7 @@ def _check_out(out, table):
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"--out={out} is no folder and cannot be made: {error.strerror}") from error
-    tables.read_record(cli.output_file(out / f"{table.name}.jsonl", ".jsonl"))
+    tables.read_record(output_file(out / f"{table.name}.jsonl", ".jsonl"))
 
 
 def _render(args):

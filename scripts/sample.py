@@ -12,6 +12,7 @@ import math
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
+from vae_jax.outputs import output_file
 
 
 def main(argv):
@@ -33,7 +34,7 @@ def main(argv):
         raise ConfigError(f"--seed={args.seed} is not allowed: expected 0..4294967295")
     cli.check_sampler(args.sampler)
     cli.check_label(args.workdir, args.label)
-    out = cli.output_file(args.out, ".png")
+    out = output_file(args.out, ".png")
     # JAX is imported from here on.
     from vae_jax.reporting.figures import save_grid
     from vae_jax.reporting.progress import say

@@ -12,6 +12,7 @@ gains.
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
+from vae_jax.outputs import picture_with_json
 from vae_jax.training.folder import read_config, read_manifest, write_json
 
 
@@ -40,7 +41,7 @@ def main(argv):
     if args.evaluate:
         _evaluate(args)
     else:
-        _query(args, cli.picture_with_json(args.out or cli.path(name), args.workdir))
+        _query(args, picture_with_json(args.out or cli.path(name), args.workdir))
 
 
 def _evaluate(args):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from vae_jax import cli
-from vae_jax.errors import ConfigError, OutputError, UserError
+from vae_jax.errors import UserError
 
 
 def end(script, monkeypatch, capsys):
@@ -95,31 +95,6 @@ def test_overrides_keep_all_after_the_first_equals_sign():
     flags.add_argument("--config")
     args, overrides = cli.parse_with_overrides(flags, ["--config=a.py:b=c", "--config.x.y=k=v", "--config.z="])
     assert (args.config, overrides) == ("a.py:b=c", {"x.y": "k=v", "z": ""})
-
-
-def test_an_output_file_may_exist_and_is_not_touched_by_the_check(tmp_path):
-    out = tmp_path / "out.PNG"
-    assert cli.output_file(out, ".png") == out and not out.exists()
-    out.write_text("old")
-    assert cli.output_file(out, ".png").read_text() == "old"
-
-
-def test_what_cannot_be_written_is_refused(tmp_path):
-    folder = tmp_path / "folder.png"
-    folder.mkdir()
-    with pytest.raises(OutputError, match="Is a directory"):
-        cli.output_file(folder, ".png")
-    with pytest.raises(OutputError, match="No such file or directory"):
-        cli.output_file(tmp_path / "none" / "x.png", ".png")
-    with pytest.raises(ConfigError, match=r"must end in \.png"):
-        cli.output_file(tmp_path / "x", ".png")
-
-
-def test_a_json_file_does_not_lie_among_those_of_a_run(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    assert cli.picture_with_json(tmp_path / "pictures" / "a.png", tmp_path) == tmp_path / "pictures" / "a.png"
-    with pytest.raises(ConfigError, match=r"results\.png lies among the files of the run"):
-        cli.picture_with_json(tmp_path / "results.png", tmp_path)
 
 
 def test_the_data_folder_comes_from_the_flag_or_the_environment(monkeypatch):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vae_jax.build import component, components, nearest
-from vae_jax.errors import ConfigError, OutputError, UserError
+from vae_jax.errors import ConfigError, UserError
 from vae_jax.reporting.tracking import unfinished_trackers
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.hosts import end_process
@@ -144,39 +144,6 @@ def parse(flags: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Names
             raise ConfigError(f"{arg}: the config of a finished run cannot be changed")
         raise ConfigError(f"{_unknown(flags, arg)}; see --help")
     return args
-
-
-def output_file(out: pathlib.Path, suffix: str) -> pathlib.Path:
-    """Return the path of a file to write, after checking that it can be.
-
-    Raises:
-        ConfigError: another suffix.
-        OutputError: its folder does not exist, or it cannot be written.
-    """
-    if out.suffix.lower() != suffix:
-        raise ConfigError(f"--out={out} must end in {suffix}")
-    new = not os.path.lexists(out)
-    try:
-        out.open("ab").close()
-    except OSError as error:
-        raise OutputError(f"--out={out} cannot be written: {error.strerror}") from error
-    if new:
-        out.unlink()
-    return out
-
-
-def picture_with_json(out: pathlib.Path, workdir: pathlib.Path) -> pathlib.Path:
-    """Return the path of a PNG file to write, beside which a JSON file is to lie, after checking that it can be.
-
-    Raises:
-        ConfigError: another suffix, or it is in the run folder itself, among the run's own JSON files.
-        OutputError: its folder does not exist, or it cannot be written.
-    """
-    if out.resolve().parent == workdir.resolve():
-        raise ConfigError(
-            f"--out={out} lies among the files of the run, and a JSON file would lie beside it; use {workdir}/pictures/"
-        )
-    return output_file(out, ".png")
 
 
 def check_label(workdir: pathlib.Path, label: int | None, needed: bool = False) -> None:

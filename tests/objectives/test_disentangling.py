@@ -38,7 +38,7 @@ HYPERS = {"beta": 4.0, "dip_off_diagonal": 3.0, "dip_diagonal": 7.0, "prior_weig
 def test_dip_needs_the_mean_of_the_posterior(draws):
     flowed = Flowed(draws.q, lambda z: (2 * z, jnp.zeros(z.shape[:-1])))
     for other in flowed, VonMisesFisher(draws.q.loc, jnp.ones(B)):
-        with pytest.raises(ConfigError, match="take diagonal"):
+        with pytest.raises(ConfigError, match="diagonal or full_covariance"):
             dip_i(draws._replace(q=other), HYPERS, 0)
 
 

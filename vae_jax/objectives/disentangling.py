@@ -11,8 +11,7 @@ import jax.numpy as jnp
 from vae_jax.errors import ConfigError
 from vae_jax.prob.aggregate import log_aggregate
 from vae_jax.prob.discrepancies import mmd
-from vae_jax.prob.distributions import Flowed, Normal
-from vae_jax.prob.sphere import VonMisesFisher
+from vae_jax.prob.distributions import FullNormal, Normal
 from vae_jax.types import Draws, Hypers, Loss
 
 
@@ -34,8 +33,8 @@ def dip_i(draws: Draws, hypers: Hypers, step: jax.Array) -> Loss:
     `dip_off_diagonal` times the squares off the diagonal and `dip_diagonal` times those of the diagonal less 1.
     """
     del step
-    if isinstance(draws.q, Flowed | VonMisesFisher):
-        raise ConfigError("dip_i needs E[z] of q(z|x), and this posterior tells another centre; take diagonal")
+    if not isinstance(draws.q, Normal | FullNormal):  # others tell another centre, or their mode
+        raise ConfigError("this objective needs E[z] of q(z|x): set model.posterior.name=diagonal or full_covariance")
     distances = _from_identity(_covariance(draws.q.mean))
     penalty = hypers["dip_off_diagonal"] * distances[0] + hypers["dip_diagonal"] * distances[1]
     terms = draws.terms
