@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -39,6 +40,14 @@ def train(folder, change_data=None, **overrides):
         dataset = change_data(dataset)
     with open_folder(folder, config) as opened:
         return runs.run(config, dataset, opened)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimised():
+    """Compile with the optimisations that users have: without them, streamed data and data in memory differ in bits."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="module")

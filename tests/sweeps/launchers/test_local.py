@@ -81,7 +81,7 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
 
 def test_those_of_an_earlier_driver_have_slots_too(task):
     with Local(slots=2) as launcher:
-        offered = [task("first", "true"), task("second", "true")]
+        offered = [task("first", "exec sleep 60"), task("second", "exec sleep 60")]
         assert launcher.submit(offered, others=2) == []
         assert launcher.submit(offered, others=1) == ["first"]
         launcher.stop()
