@@ -48,7 +48,7 @@ def _vae_50(config):
 
 def _iwae_5(config):
     """The importance-weighted bound of 5 draws."""
-    _draws(config, 5, batch_size=50, learning_rate=1e-3, epochs=750)
+    _draws(config, 5, batch_size=50, learning_rate=1e-3, epochs=600)
     _importance_weighted(config)
 
 
