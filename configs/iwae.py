@@ -38,34 +38,39 @@ def _vae_1(config):
 
 def _vae_5(config):
     """The ELBO, the mean of 5 draws."""
-    _draws(config, 5, epochs=600)
+    _draws(config, 5, batch_size=100, learning_rate=3e-3, epochs=600)
 
 
 def _vae_50(config):
     """The ELBO, the mean of 50 draws."""
-    _draws(config, 50, epochs=200)
+    _draws(config, 50, batch_size=50, learning_rate=2e-3, epochs=200)
 
 
 def _iwae_5(config):
     """The importance-weighted bound of 5 draws."""
-    _draws(config, 5, epochs=600, bound="iwae")
+    _draws(config, 5, batch_size=50, learning_rate=1e-3, epochs=600)
+    _importance_weighted(config)
 
 
 def _iwae_50(config):
     """The importance-weighted bound of 50 draws."""
-    _draws(config, 50, epochs=300, bound="iwae")
+    _draws(config, 50, batch_size=50, learning_rate=2e-3, epochs=300)
+    _importance_weighted(config)
 
 
-def _draws(config, num_samples, epochs, bound=None):
+def _draws(config, num_samples, batch_size, learning_rate, epochs):
     """Several draws keep the cores busy in smaller batches too, so there are more steps for the same time."""
     config.model.num_samples = num_samples
-    config.train.batch_size = {5: 100, 50: 50}[num_samples]
-    config.hypers.learning_rate = {5: 3e-3, 50: 2e-3}[num_samples]
+    config.train.batch_size = batch_size
+    config.hypers.learning_rate = learning_rate
     config.train.epochs = epochs
     config.train.eval_every_epochs = epochs // 10
-    if bound:
-        config.model.objective.name = bound
-        config.hypers.beta = config.hypers.kl_warmup_epochs = None
+
+
+def _importance_weighted(config):
+    """The bound has no beta."""
+    config.model.objective.name = "iwae"
+    config.hypers.beta = config.hypers.kl_warmup_epochs = None
 
 
 _VARIANTS = {"vae_1": _vae_1, "vae_5": _vae_5, "vae_50": _vae_50, "iwae_5": _iwae_5, "iwae_50": _iwae_50}
