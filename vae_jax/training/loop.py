@@ -173,14 +173,11 @@ def fault_in_steps(
 
     `last_good` is asked for the step of the last checkpoint.
     """
-    bad = {name: np.flatnonzero(~np.isfinite(metrics[name])) for name in ("loss", "grad_norm")}
-    # A gradient may be the first: the loss of the step after it is nan by it.
-    first = min(
-        ((int(steps[0]), name) for name, steps in bad.items() if steps.size), key=lambda one: one[0], default=None
-    )
-    if first is None:
+    sound = np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"])
+    if sound.all():
         return None
-    at, name = first
+    at = int(sound.argmin())
+    name = "grad_norm" if np.isfinite(metrics["loss"][at]) else "loss"  # a gradient spoils the loss of the next step
     step, good = start + at, last_good()
     where = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint had been saved"
     return Diverged(

@@ -47,8 +47,8 @@ def why_not_codable(trained: Trained) -> str | None:
         parts = [f"model.{part}.name={model[part]['name']!r}" for part in ("posterior", "prior") if model.get(part)]
         name = ", ".join([f"model.name={model['name']!r}", *parts])
         return (
-            f"{name}: these latents cannot be coded, which takes a "
-            "vae with posterior diagonal and prior standard_normal, or a ladder"
+            f"{name}: these latents cannot be coded, which takes a vae with posterior diagonal and prior "
+            "standard_normal, or a ladder"
         )
     what = f"model.likelihood.name={likelihood['name']!r} is a density" if likelihood else "the model has no likelihood"
     return (

@@ -126,8 +126,8 @@ def _read_folder(path: pathlib.Path, shape: tuple[int, ...]) -> Originals:
         raise DataError(f"two files of {path} would both come back as {twice}; rename one")
     images = []
     for file in files:
-        _refuse_lossy(file)
         pixels = np.atleast_3d(np.asarray(open_picture(file)))
+        _refuse_lossy(file)
         if pixels.shape != shape:
             raise DataError(f"{file} has the shape {pixels.shape}, and this model takes {shape}")
         images.append(pixels)
@@ -136,7 +136,6 @@ def _read_folder(path: pathlib.Path, shape: tuple[int, ...]) -> Originals:
 
 def _refuse_lossy(file: pathlib.Path) -> None:
     """Refuse a picture of which something is lost when it is read: what comes back would not be the same."""
-    open_picture(file)  # says what else is wrong with it
     with Image.open(file) as opened:
         if opened.mode not in ("1", "L", "P", "RGB") or "transparency" in opened.info:
             raise DataError(
