@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -82,8 +83,9 @@ def _packages() -> dict[str, str]:
     """Return the versions that are imported: the first of a name on the path. What pip left half-removed has none."""
     found: dict[str, str] = {}
     for one in importlib.metadata.distributions():
-        if one.metadata and "Name" in one.metadata:
-            found.setdefault(one.metadata["Name"], one.version)
+        with contextlib.suppress(FileNotFoundError):  # as the backport importlib_metadata says it, once it is imported
+            if one.metadata and "Name" in one.metadata:
+                found.setdefault(one.metadata["Name"], one.version)
     return found
 
 
