@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vae_jax.build import component, components, nearest
-from vae_jax.errors import ConfigError, UserError
+from vae_jax.errors import INTERRUPTED, ConfigError, UserError, is_out_of_memory
 from vae_jax.reporting.tracking import unfinished_trackers
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.hosts import end_process
@@ -192,7 +192,7 @@ def _run(script: Callable[[Sequence[str]], Any]) -> int:
     except UserError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("interrupted", 130)
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the reader has gone; nothing more to say)
         return 0
@@ -201,7 +201,7 @@ def _run(script: Callable[[Sequence[str]], Any]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
             return _complain(f"writing {error.filename or 'a file'} failed: {error.strerror}", 74)
-        if "RESOURCE_EXHAUSTED" in str(error):  # how XLA says that a device has no memory left
+        if is_out_of_memory(error):
             return _complain(f"out of memory ({error}); lower train.batch_size or evaluate.batch_size", 74)
         if os.environ.get("VAE_JAX_DEBUG"):
             raise

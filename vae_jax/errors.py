@@ -5,6 +5,13 @@ Every message is one line: what was given, what was expected, what to do.
 
 from collections.abc import Mapping, Sequence
 
+INTERRUPTED = 130  # the exit code after a second Ctrl-C
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether Python, or XLA in its own words, says that there is no memory left."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
 
 class UserError(ValueError):
     """A mistake or a condition outside the program: printed as one line, never as a traceback."""

@@ -12,10 +12,8 @@ from typing import Any
 
 from vae_jax.config import to_json
 from vae_jax.config_rules import flatten
-from vae_jax.errors import StorageError
+from vae_jax.errors import INTERRUPTED, StorageError
 from vae_jax.reporting.tracking import open_trackers
-
-_INTERRUPTED = 130
 
 
 class MetricLog:
@@ -67,7 +65,7 @@ class MetricLog:
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell the trackers that the run has ended, and by which error, if any; do not wait for them."""
-        code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
         self._trackers.end(0 if error is None else getattr(error, "exit_code", code))
 
     def settings(self, config: Mapping[str, Any]) -> None:

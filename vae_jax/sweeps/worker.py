@@ -17,7 +17,7 @@ from vae_jax import cli
 from vae_jax.config import fingerprint
 from vae_jax.data.dataset import Dataset, is_streamed
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import ConfigError, OutOfMemory, OutputError, Preempted, StorageError, UserError
+from vae_jax.errors import ConfigError, OutOfMemory, OutputError, Preempted, StorageError, UserError, is_out_of_memory
 from vae_jax.reporting.tracking import parse_names
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.training.folder import read_config
@@ -104,8 +104,8 @@ def _attempt(path: pathlib.Path, runs: Sequence[str], attempt: Callable[[], Any]
         if isinstance(error, Preempted | StorageError | OutputError) and not isinstance(error, OutOfMemory):
             raise
         code, message = error.exit_code, str(error)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # XLA says it so
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         reason = next(iter(str(error).splitlines()), "")
         hint = "lower train.batch_size" + (", or run them again by --retry with a lower --members" if runs[1:] else "")

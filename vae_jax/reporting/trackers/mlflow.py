@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vae_jax.errors import Preempted
+from vae_jax.errors import INTERRUPTED, Preempted
 from vae_jax.reporting.tracking import Tracker
 
 _BATCH, _SECONDS = 500, 5.0  # values in a request, of 1000 allowed; how long they may wait for more
 _LONGEST = 6000  # characters of a parameter
-_STATUS = {0: "FINISHED", Preempted.exit_code: "KILLED", 130: "KILLED"}  # the last is Ctrl-C twice
+_STATUS = {0: "FINISHED", Preempted.exit_code: "KILLED", INTERRUPTED: "KILLED"}  # all others are FAILED
 
 
 def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the server knows what it has)
