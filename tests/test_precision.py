@@ -1,6 +1,7 @@
 """The products of a function are of bfloat16 and everything else as it was, whatever they are nested in."""
 
 import itertools
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from jax.extend.core import ClosedJaxpr
 
 from vae_jax.nn.conv import conv
 from vae_jax.precision import with_products
+from vae_jax.training.member_mesh import place_members
 
 A, B = (jax.random.normal(key, (5, 5)) for key in jax.random.split(jax.random.key(0)))
 
@@ -95,9 +97,8 @@ def test_keys_integers_and_trees_pass():
         np.testing.assert_array_equal(found[name], value)
 
 
-def multiply_in_all_forms():
-    """Compare products of every form and of sizes that compilers treat apart, alone and turned round afterwards."""
-    assert jax.device_count() == 1
+def products_of_all_forms():
+    """Yield products of every form and of sizes that compilers treat apart, alone and turned round, with operands."""
     for m, k, n in (128, 784, 50), (20, 1024, 500), (7, 5, 3), (64, 1, 64), (1, 64, 1):
         for of_a, of_b, turned in itertools.product((0, 1), (0, 1), (False, True)):
             a, b = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(((m, k), (k, n))))
@@ -107,8 +108,14 @@ def multiply_in_all_forms():
                 found = jax.lax.dot_general(a, b, (((of_a,), (of_b,)), ((), ())))
                 return jnp.tanh(found.T / 32) if turned else found / 32
 
-            found, exact = jax.jit(with_products("bf16", product))(a, b), product(a, b)
-            np.testing.assert_allclose(found, exact, atol=0.02)
+            yield product, a, b
+
+
+def multiply_in_all_forms():
+    """Compare products with those of float32."""
+    assert jax.device_count() == 1
+    for product, a, b in products_of_all_forms():
+        np.testing.assert_allclose(jax.jit(with_products("bf16", product))(a, b), product(a, b), atol=0.02)
 
 
 def test_products_of_all_forms_on_a_cpu_that_is_one_device(root):
@@ -116,3 +123,31 @@ def test_products_of_all_forms_on_a_cpu_that_is_one_device(root):
     call = "from tests.test_precision import multiply_in_all_forms as run; run()"
     ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=root)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_members_multiply_as_a_cpu_that_is_one_device_does():
+    """Each device has members of its own, so none has to exchange anything for that."""
+    assert jax.device_count() > 1
+    for product, a, b in products_of_all_forms():
+        both = [jnp.stack([values, 2 * values]) for values in (a, b)]
+        for found, scale in zip(of_members(product)(*both), (1, 2), strict=True):
+            np.testing.assert_allclose(found, product(scale * a, scale * b), atol=0.02)
+
+
+def test_compiled_products_of_members_and_of_their_gradients_are_of_bfloat16():
+    gradient = jax.grad(lambda a, b: jnp.sum(jnp.tanh(a @ b)), argnums=(0, 1))
+    compiled = of_members(gradient).lower(jnp.ones((2, 128, 784)), jnp.ones((2, 784, 64))).compile().as_text()
+    assert list(types_multiplied(compiled)) == 6 * ["bf16"]
+
+
+def of_members(function):
+    """Return (a, b) -> function(a, b) for each of two members on a device of its own, its products in bfloat16."""
+    mapped = place_members(2, 64).over_members(lambda _, a, b: with_products("bf16", function)(a, b), at_once=False)
+    return jax.jit(lambda a, b: mapped(0, (a, b)))
+
+
+def types_multiplied(text):
+    """Return the type of every operand of a product in a compiled program."""
+    for dot in re.finditer(r" dot\((%[\w.-]+), (%[\w.-]+)\)", text):
+        for name in dot.groups():
+            yield re.match(r"\w+", text[text.rindex(f"{name} = ", 0, dot.start()) + len(f"{name} = ") :])[0]

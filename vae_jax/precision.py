@@ -88,13 +88,21 @@ def _dot_on_cpu(a: jax.Array, b: jax.Array, dimensions: Any) -> jax.Array:
     swapped = matrices and of_a == of_b == (0,)  # a gradient of weights, which JAX turns round afterwards
     if swapped:
         a, b, of_a, of_b = b, a, of_b, of_a
-    if matrices and jax.device_count() == 1:
+    if matrices and _alone():
         a, b = (a if of_a == (1,) else _turned(a)), (b if of_b == (0,) else _turned(b))
         of_a, of_b = (1,), (0,)
     product = jax.lax.dot_general(a, b, ((of_a, of_b), batch), preferred_element_type=jnp.float32)
     # Were it merged with a transposition that follows, a product would come of it that XLA cannot run.
     product = jax.lax.optimization_barrier(product)
     return product.T if swapped else product
+
+
+def _alone() -> bool:
+    """Tell whether no devices share what is traced here: there is one, or each of them does the same for itself."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return jax.device_count() == 1
+    return all(size == 1 for axis, size in mesh.shape.items() if axis not in mesh.manual_axes)
 
 
 def _turned(matrix: jax.Array) -> jax.Array:

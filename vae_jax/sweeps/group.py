@@ -137,7 +137,7 @@ class _Folder:
             return
         with Checkpoints(self.path / "checkpoints", 1, fingerprint(self.config)) as checkpoints:
             checkpoints.save(int(tree["state"]["step"]), tree)
-        figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
+            figures = evaluate(tree) | results.of_state(self.config, dataset, tree, self.path)
         try:
             write_json(self.path / "results.json", figures)
         except Diverged as error:  # a figure of the test split is not finite; the others of the group are
