@@ -107,6 +107,11 @@ def get_config() -> ConfigDict:
     config.model.discriminator.hidden = unset(tuple)
     config.model.discriminator.activation = unset(str)
     config.model.discriminator.channels = unset(tuple)
+    config.model.discriminator.kernel = unset(int)
+    config.model.discriminator.stride = unset(int)
+    config.model.discriminator.patch = unset(int)
+    config.model.discriminator.width = unset(int)
+    config.model.discriminator.depth = unset(int)
     config.model.spectral_norm = unset(bool)  # of an autoencoder: divide each matrix of the decoder by its norm
     config.model.positions = unset(int)  # of a discrete code: how many entries of a codebook a picture is
     config.model.prior_depth = unset(int)  # blocks of the autoregressive prior of such a code

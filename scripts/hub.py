@@ -4,8 +4,8 @@
     python scripts/hub.py pull user/name --workdir=RUN [--revision=COMMIT]
 
 A push publishes config, manifest, results, metrics, pictures, the newest undamaged checkpoint and a model card; the
-host, the environment and paths of this machine are left out. A pull reads data only, runs no code, and checks
-fingerprints; the new run folder serves every script.
+host, the environment but for JAX_* and XLA_*, and paths of this machine are left out. A pull reads data only, runs no
+code, and checks fingerprints; the new run folder serves every script.
 """
 
 from vae_jax import cli
@@ -32,7 +32,7 @@ def main(argv):
 
     if args.command == "push":
         address = hub.push_run(args.workdir, args.repo, args.private, args.license)
-        say(f"published, without host, environment and paths: {address}")
+        say(f"published, without host and paths: {address}")
         return
     commit = hub.pull_run(args.repo, args.workdir, args.revision)
     config = read_config(args.workdir)

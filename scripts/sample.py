@@ -5,7 +5,8 @@
 
 --label needs a conditional model; without it such a model draws all its labels in turn. All samplers but the prior
 fit a density to the codes of training pictures, which they need the data for: a normal distribution, a mixture of 10,
-a normalizing flow, a second VAE; nearest_posterior draws codes of training pictures near such draws.
+a normalizing flow, a second VAE; nearest_posterior draws codes of training pictures near such draws. flow and two_stage
+are for models without labels.
 """
 
 import math

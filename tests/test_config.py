@@ -1,5 +1,6 @@
 """Configs: overrides, defaults, canonical JSON, and one-line errors; all without JAX."""
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from tests.variants import CONFIGS, all_variants, load
 from vae_jax import config
+from vae_jax.build import components
 from vae_jax.errors import ConfigError
 
 VAE = "digits.py:variant=vae"
@@ -27,6 +29,14 @@ def write(tmp_path):
         return str(path)
 
     return write
+
+
+def test_base_has_every_field_of_every_component():
+    base = config.read_config(f"{CONFIGS}/base.py")
+    for path, home in config.COMPONENTS.items():
+        group = functools.reduce(lambda tree, name: tree[name], path.split("."), base)
+        for name, component in components(home).items():
+            assert set(component.fields) <= set(group), f"{path}.name={name}"
 
 
 def refusal(spec, overrides=None):

@@ -34,8 +34,8 @@ _THEIRS = (".gitattributes",)  # files that the Hub adds by itself
 def push_run(workdir: str | pathlib.Path, repo: str, private: bool = False, licence: str | None = None) -> str:
     """Upload a finished run in one commit, which replaces what the repository held, and return its address.
 
-    Left out: the host, the environment, paths and file names of this machine (see `vae_jax.published`), trackers'
-    files, older checkpoints.
+    Left out: the host, the environment but for JAX_* and XLA_*, paths and file names of this machine (see
+    `vae_jax.published`), trackers' files, older checkpoints.
 
     Args:
         workdir: the run folder.

@@ -54,7 +54,7 @@ def model_card(
 def _commands(repo: str, manifest: Mapping[str, Any]) -> list[str]:
     again = shlex.join(manifest["command"]) or "# not started by scripts/train.py: see config.json"
     return [
-        *("## Use", "", "```sh", "pip install 'vae_jax[hub]'"),
+        *("## Use", "", "```sh", "pip install -e '.[hub]'   # in a clone of the code"),
         f"python scripts/hub.py pull {repo} --workdir=RUN",
         *("python scripts/sample.py --workdir=RUN", "python scripts/evaluate.py --workdir=RUN", "```", ""),
         *("```python", "from vae_jax import hub, trained", "", f'hub.pull_run("{repo}", "RUN")'),

@@ -16,7 +16,7 @@ writes: a line a row, with the versions, hashes, commit, seconds and date of eve
 original files. Ours are figures of the test split, ± the standard error over seeds where there are several; the gap is
 ours less the published figure, with the sign turned where higher is better: above 0 is worse than published. Times are
 those of training one seed, with validation; where the machine did other work beside it, they are longer than need be.
-`pip install -c LOCK .` with the lock file of a row gives the packages that it was computed with.
+`pip install -c LOCK -e .` with the lock file of a row gives the packages that it was computed with.
 """
 _COLUMNS = ("row", "published", "ours", "seeds", "gap", "our budget", "training", "hardware", "flags")
 

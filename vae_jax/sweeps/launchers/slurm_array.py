@@ -105,9 +105,11 @@ def read_settings(given: Mapping[str, str]) -> Settings:
             if not value.isdecimal() or (option == "notice" and int(value) < 1):
                 raise ConfigError(f"--slurm {name}={value} is not allowed: expected a whole number, such as 20")
             numbers[option] = int(value)
-        elif option in _SET_HERE or not re.fullmatch("[a-z][a-z-]*", option):
+        elif option in _SET_HERE:
+            raise ConfigError(f"--slurm {name} is not allowed: the launcher sets it; expected another option of sbatch")
+        elif not re.fullmatch("[a-z][a-z-]*", option):
             raise ConfigError(
-                f"--slurm {name} is not allowed: expected parallel, requeues, notice or an option of sbatch"
+                f"--slurm {name} is not allowed: expected parallel, requeues, notice or a long option of sbatch"
             )
         else:
             options.append(f"--{option}={value}" if value else f"--{option}")
