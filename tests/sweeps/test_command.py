@@ -41,6 +41,18 @@ def test_a_command_that_is_refused_leaves_no_run(sweep):
     assert len(sweeps.run_names(run("--set=hypers.beta=1,2,4"))) == 3
 
 
+def test_a_retry_that_is_refused_forgets_no_failure(sweep):
+    run, _ = sweep
+    path = run("--set=hypers.beta=1,2")
+    sweeps.write_failure(path, "0001", 76, "nan")
+    with pytest.raises(ConfigError, match="does not ask for"):
+        run("--set=hypers.beta=1", "--retry")
+    assert sweeps.status(path, "0001") == sweeps.FAILED
+    run("--set=hypers.beta=1,2", "--retry")
+    assert sweeps.status(path, "0001") == sweeps.WAITING
+    assert sweeps.job_names(path) == ["0000", "0001"]
+
+
 def test_equal_groups_are_measured_once(sweep):
     run, measured = sweep
     path = run("--set=seed=range(5)", "--members=1")

@@ -75,6 +75,14 @@ def test_a_run_is_what_its_files_say(path):
     assert [run for run in sweeps.run_names(path) if sweeps.is_open(path, run)] == ["0003", "0004"]
 
 
+def test_there_is_no_last_job(path):
+    runs = sweeps.add_runs(path, points(3))
+    (path / "jobs" / "9998.json").write_text(json.dumps({"runs": [], "given_up": []}))
+    assert [sweeps.add_job(path, [run], {}) for run in runs] == ["9999", "10000", "10001"]
+    assert sweeps.job_names(path) == ["9998", "9999", "10000", "10001"]
+    assert sweeps.without_job(path) == []
+
+
 def test_a_run_that_is_done_does_not_fail(path):
     sweeps.add_runs(path, points(1))
     write(path, "0000", "results.json", {"test": {}})

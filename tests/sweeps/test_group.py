@@ -148,6 +148,18 @@ def test_members_that_are_asked_to_end_do(tmp_path):
     assert [row["status"] for row in make_rows(path)] == ["done", "stopped"]
 
 
+def test_means_are_of_finished_runs_although_others_have_been_validated():
+    rows = [
+        {"run": f"000{i}", "status": status, "hypers.beta": 1.0, "seed": i, "validation.mse": value}
+        for i, (status, value) in enumerate([("done", 1.0), ("failed", 9.0), ("running", 5.0)])
+    ]
+    assert over_seeds(rows, "validation.mse") == [
+        {"hypers.beta": 1.0, "mean": 1.0, "standard_error": None, "finished": 1, "runs": 3}
+    ]
+    with pytest.raises(ConfigError, match="no run has finished yet"):
+        over_seeds(rows[1:], "validation.mse")
+
+
 def test_the_table_has_a_row_a_run_and_means_over_seeds(sweep, tmp_path):
     found = make_rows(sweep[0])
     assert swept(found) == ["hypers.beta"]

@@ -54,6 +54,15 @@ def test_draws_lie_in_their_range_and_are_a_function_of_the_seed():
     below = sum(p["l"] < 1e-3 for p in points) / 2000  # the geometric middle
     assert abs(below - 0.5) < 5 * 0.5 / 2000**0.5
     assert points == random(ranges, 2000, seed=3) != random(ranges, 2000, seed=4)
+    assert points[:10] == random(ranges, 10, seed=3)
+
+
+def test_no_point_is_drawn_twice():
+    ranges = {"w": whole(2, 4), "c": choice("x", "y", "x")}
+    points = random(ranges, 6)
+    assert sorted((p["w"], p["c"]) for p in points) == [(w, c) for w in (2, 3, 4) for c in "xy"]
+    with pytest.raises(ConfigError, match="7 points are asked for, and w, c have 6 between them"):
+        random(ranges, 7)
 
 
 @pytest.mark.parametrize(

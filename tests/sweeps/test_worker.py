@@ -38,6 +38,12 @@ def test_a_run_that_fails_is_noted_and_the_job_goes_on(path, error, code):
     assert "\n" not in failure["message"]
 
 
+def test_the_failure_of_a_group_is_not_that_of_a_run_that_had_failed_before(path):
+    sweeps.write_failure(path, "0000", 76, "the loss is nan")
+    fail(path, OutOfMemory("too large"))
+    assert sweeps.read_failure(path, "0000") == {"exit_code": 76, "message": "the loss is nan"}
+
+
 @pytest.mark.parametrize("error", [Preempted("SIGTERM"), StorageError("full"), RuntimeError("INTERNAL: a bug")])
 def test_what_is_no_fault_of_the_run_ends_the_job_and_leaves_the_run_open(path, error):
     with pytest.raises(type(error)):

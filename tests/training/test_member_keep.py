@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.training.test_member_life import (
     ASKED,
     BURST,
+    ORDINARY,
     Life,
     assert_same_rows,
     live,
@@ -49,16 +50,16 @@ def outcome(life):
 
 
 def test_a_signal_saves_and_the_same_call_goes_on(tmp_path):
-    """After 28 steps, in four slots, and after 56, in one."""
-    life, interruptions = Life({ASKED: 40}), 0
+    """In four slots and in one, after a chunk and before somebody is handed over."""
+    life, interrupted = Life({ASKED: 40}), []
     while True:
         try:
             live(make_members(), Keep(tmp_path, 1e9, Stopping(4)), life)
             break
         except Preempted as error:
-            interruptions += 1
+            interrupted.append(life.step)
             assert str(error) == f"SIGTERM: saved at step {life.step} of 80; the same command resumes the run"
-    assert interruptions == 2
+    assert interrupted == [28, 40, 56, 80]
     assert outcome(life) == outcome(whole())
     assert {n for n, step in life.begun if step == 0} == {0, 1, 2, 3}
     begun = len(life.begun)
@@ -79,6 +80,28 @@ def test_who_is_not_yet_handed_over_when_the_process_dies_is_so_later(tmp_path):
     live(make_members(), Keep(tmp_path, 1e9, Stopping()), life)
     assert (ASKED, 40) in life.begun and BURST not in dict(life.begun)
     assert outcome(life) == outcome(whole())
+
+
+def test_a_signal_while_members_are_handed_over_is_heard_before_the_next(tmp_path):
+    class Signal:
+        signal_name = None
+
+    both, life = [make_members()[i] for i in (ORDINARY, ASKED)], Life({1: 1e9})
+    undisturbed = live(both, None, Life({1: 1e9}))
+    deliver = life.deliver
+
+    def interrupted(*told):
+        deliver(*told)
+        Signal.signal_name = "SIGTERM"
+
+    life.deliver = interrupted
+    with pytest.raises(Preempted, match="SIGTERM: saved at step 80 of 80"):
+        live(both, Keep(tmp_path, 1e9, Signal), life)
+    assert list(life.ended) == [0]
+    Signal.signal_name, life.deliver, begun = None, deliver, len(life.begun)
+    live(both, Keep(tmp_path, 1e9, Signal), life)
+    assert life.begun[begun:] == [(1, 80)]
+    assert outcome(life) == outcome(undisturbed)
 
 
 def test_groups_are_of_the_size_that_was_decided_and_are_not_trained_again(tmp_path, monkeypatch):

@@ -71,13 +71,14 @@ def run(args: argparse.Namespace, common: Mapping[str, str]) -> None:
         return
     asked = {"schema": 1, "config": args.config, "common": dict(common), **search_flags.settings(args)}
     with sweeps.open_sweep(_folder(args, given, asked), asked) as path:
+        if not search:
+            _refuse_strangers(path, given)
+        sweeps.check_jobs(path)
         if args.retry:
             say(f"{sweeps.forget_failures(path)} runs that have failed are run again")
-        sweeps.check_jobs(path)
         say(f"sweep folder: {path}")
         add_jobs = functools.partial(plan_jobs, path, args.members, remembered(args.data_dir, say), grouped)
         if not search:
-            _refuse_strangers(path, given)
             sweeps.add_runs(path, given)
             add_jobs()
         source = make_source(path, search, Around(resolved, add_jobs, say)) if search else NO_SOURCE

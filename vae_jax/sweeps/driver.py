@@ -113,7 +113,7 @@ class _Jobs:
         ours, others = self.alive()
         alive = ours | others
         self.open = {job for job in self.open | new if job in alive or sweeps.open_runs(self.path, job)}
-        for job in self.launcher.submit([self._task(job) for job in sorted(self.open - alive)], len(others)):
+        for job in self.launcher.submit([self._task(job) for job in sweeps.in_order(self.open - alive)], others):
             self.reached[job] = self._progress(job)
         return bool(self.open)
 

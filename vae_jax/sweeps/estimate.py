@@ -28,7 +28,8 @@ def estimates(groups: Sequence[Shape], data_dir: pathlib.Path | None) -> list[di
     found = []
     for group in asked:
         command = [sys.executable, "-m", "vae_jax.sweeps.measure", *([f"--data_dir={data_dir}"] if data_dir else [])]
-        ended = subprocess.run(command, input=json.dumps(group), capture_output=True, text=True)
+        # In a session of its own, so that Ctrl-C is for the driver alone, which knows what is to be saved.
+        ended = subprocess.run(command, input=json.dumps(group), capture_output=True, text=True, start_new_session=True)
         if ended.returncode:
             silent = (
                 f"what is to measure {group['members']} runs ended with code {ended.returncode} and said nothing (-9: "

@@ -4,7 +4,7 @@ sweep.json        what was asked for
 runs/0007/        a run folder; point.json, what the sweep sets in it; error.json, if it has failed; and STOP, if it
                   is asked to end early
 jobs/0003.json    the runs of one process, and what it is estimated to take; 0003.log, what it said; 0003.lock, held
-                  while it lives; 0003/, the checkpoints of a group
+                  while it lives; 0003.slot, its place on this machine; 0003/, the checkpoints of a group
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vae_jax import config as configs
@@ -81,12 +81,17 @@ def read_sweep(path: pathlib.Path) -> dict[str, Any]:
 
 def run_names(path: pathlib.Path) -> list[str]:
     """Return the names of all runs, in order."""
-    return sorted(file.parent.name for file in (path / "runs").glob("*/point.json"))
+    return in_order(file.parent.name for file in (path / "runs").glob("*/point.json"))
 
 
 def job_names(path: pathlib.Path) -> list[str]:
     """Return the names of all jobs, in order."""
-    return sorted(file.stem for file in (path / "jobs").glob("*.json"))
+    return in_order(file.stem for file in (path / "jobs").glob("*.json"))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return names of runs or of jobs, numbers of four digits or more, in the order of the numbers."""
+    return sorted(names, key=lambda name: (len(name), name))
 
 
 def add_runs(path: pathlib.Path, points: Sequence[Point]) -> list[str]:

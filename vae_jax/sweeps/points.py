@@ -30,6 +30,13 @@ class Range(NamedTuple):
     kind: str  # uniform, log_uniform, whole or choice
     values: tuple  # low and high, both included; or the choices
 
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        if self.kind == "choice":
+            return len(set(map(repr, self.values)))
+        return self.values[1] - self.values[0] + 1 if self.kind == "whole" else math.inf
+
     def draw(self, source: _random.Random) -> Any:
         """Return a value; in log_uniform the logarithm is uniform."""
         if self.kind == "choice":
@@ -101,9 +108,19 @@ def product(*sweeps: Iterable[Mapping[str, Any]]) -> list[Overrides]:
 
 
 def random(ranges: Mapping[str, Range], num: int, seed: int = 0) -> list[Overrides]:
-    """Return `num` points drawn at random, the same for the same seed."""
-    source = _random.Random(seed)
-    return [{name: where.draw(source) for name, where in ranges.items()} for _ in range(num)]
+    """Return `num` different points drawn at random; for the same seed the first ones are the same, whatever `num`.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    there = math.prod(where.size for where in ranges.values())
+    if num > there:
+        raise ConfigError(f"{num} points are asked for, and {', '.join(ranges)} have {there:.0f} between them")
+    source, points = _random.Random(seed), {}
+    while len(points) < num:
+        point = {name: where.draw(source) for name, where in ranges.items()}
+        points.setdefault(repr(point), point)
+    return list(points.values())
 
 
 def parse_values(text: str) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from vae_jax.reporting import sweep_figures as figures
 from vae_jax.reporting.figures import save_lines
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.sweeps.table import ENDED, Row, best, over_seeds, selection, swept
+from vae_jax.sweeps.table import Row, best, has_ended_with, over_seeds, selection, swept
 from vae_jax.training.folder import replacing
 
 _STATES = (sweeps.DONE, sweeps.STOPPED, sweeps.RUNNING, sweeps.WAITING, sweeps.FAILED)
@@ -70,7 +70,7 @@ def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.P
     """
     means = [row for row in over_seeds(rows, metric) if row["mean"] is not None]
     varied = [name for name in swept(rows) if len({str(row.get(name)) for row in rows}) > 1]
-    finished = [row for row in rows if row.get(metric) is not None]
+    finished = [row for row in rows if has_ended_with(row, metric)]
     (path / "pictures").mkdir(exist_ok=True)
     value = [row["mean"] for row in means]
     drawn = []
@@ -93,7 +93,7 @@ def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.P
             figures.save_parallel(part, columns, [row[metric] for row in finished], metric)
     if search := sweeps.read_sweep(path).get("search"):
         by = search["metric"] or selection(rows)
-        found = [(number, row[by]) for number, row in enumerate(rows, 1) if row["status"] in ENDED and by in row]
+        found = [(number, row[by]) for number, row in enumerate(rows, 1) if has_ended_with(row, by)]
         lowest = list(itertools.accumulate((value for _, value in found), min))
         with at("search", by) as part:
             save_lines(part, {"lowest so far": ([number for number, _ in found], lowest)}, ("run", by))

@@ -50,7 +50,7 @@ def over_seeds(rows: Sequence[Row], metric: str) -> list[Row]:
         settings.setdefault(json.dumps([row.get(name) for name in swept(rows)]), []).append(row)
     found = []
     for same in settings.values():
-        values = [row[metric] for row in same if row.get(metric) is not None]
+        values = [row[metric] for row in same if has_ended_with(row, metric)]
         mean = statistics.fmean(values) if values else None
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
         setting = {name: same[0].get(name) for name in swept(rows)}
@@ -64,9 +64,8 @@ def best(rows: Sequence[Row], selected_by: str | None = None) -> Row | None:
     The default figure is -ELBO, or the loss of models that have none: a weighted loss is not the same thing for
     different weights. No figure of the test split has a say.
     """
-    finished = [row for row in rows if row["status"] in ENDED]
     name = selected_by or selection(rows)
-    return min((row for row in finished if row.get(name) is not None), key=lambda row: row[name], default=None)
+    return min((row for row in rows if has_ended_with(row, name)), key=lambda row: row[name], default=None)
 
 
 def selection(rows: Sequence[Row]) -> str:
@@ -79,13 +78,19 @@ def default_metric(rows: Sequence[Row]) -> str:
     return next((name for name in ("test.nll_nats", "test.loss") if any(name in row for row in rows)), "test.loss")
 
 
+def has_ended_with(row: Row, metric: str) -> bool:
+    """Tell whether this is a finished run with the figure; another may have one of validation, the best so far."""
+    return row["status"] in ENDED and row.get(metric) is not None
+
+
 def check_metric(rows: Sequence[Row], metric: str) -> None:
-    """Check that a run has this figure.
+    """Check that a finished run has this figure.
 
     Raises:
         ConfigError: none has; the message lists those there are.
     """
-    known = sorted({name for row in rows for name, value in row.items() if _is_figure(name, value)})
+    ended = [row for row in rows if row["status"] in ENDED]
+    known = sorted({name for row in ended for name, value in row.items() if _is_figure(name, value)})
     if metric not in known:
         there = f"there are: {', '.join(known)}" if known else "no run has finished yet"
         raise ConfigError(f"figure {metric!r} is unknown{nearest(metric, known)}; {there}")
@@ -95,7 +100,7 @@ def check_validation(rows: Sequence[Row], metric: str) -> None:
     """Check that a run has this figure, and that it may choose among runs.
 
     Raises:
-        ConfigError: none has, or it is of the test split.
+        ConfigError: no finished one has, or it is of the test split.
     """
     if not metric.startswith("validation."):
         raise ConfigError(f"--select_by={metric} is no figure of validation; runs are never chosen by test figures")

@@ -111,7 +111,8 @@ def _attempt(path: pathlib.Path, runs: Sequence[str], attempt: Callable[[], Any]
         hint = "lower train.batch_size" + (", or run them again by --retry with a lower --members" if runs[1:] else "")
         code, message = OutOfMemory.exit_code, f"out of memory: {reason}; {hint}"
     for run in runs:
-        sweeps.write_failure(path, run, code, message)
+        if sweeps.is_open(path, run):  # one of a group may have ended before, or failed by itself
+            sweeps.write_failure(path, run, code, message)
     return None
 
 

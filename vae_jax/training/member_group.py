@@ -87,7 +87,7 @@ def fit_group(plan: Plan, count: int, numbers: range, kept: Kept | None) -> None
         del programs
     for slot in np.flatnonzero(group.status != EMPTY):
         plan.callbacks.begin(int(group.number[slot]), group.step)
-    group = _delivered(plan, group)
+    group = _delivered(plan, group, kept)
     while group.running.any():
         slots, running = len(group.status), int(group.running.sum())
         programs = plan.compiled(running if 2 * running <= slots else slots)
@@ -121,7 +121,7 @@ def _train(plan: Plan, programs: Programs, group: Group, kept: Kept | None) -> G
             group = _judged(plan, _selected(plan, programs, group, validate))
             if kept and (group.status == REQUEST).any():
                 kept.save(group, wait=True)  # once more it might be asked at another step
-            group = _delivered(plan, group)
+            group = _delivered(plan, group, kept)
         if kept and group.running.any():
             kept.save_if_due(group, plan.total)
         start = stop
@@ -176,12 +176,16 @@ def _judged(plan: Plan, group: Group) -> Group:
     return group._replace(status=status)
 
 
-def _delivered(plan: Plan, group: Group) -> Group:
+def _delivered(plan: Plan, group: Group, kept: Kept | None) -> Group:
     """Hand over those who have ended, and empty their slots."""
-    ended = group.status > RUNNING
-    for slot in np.flatnonzero(ended):
+    for slot in np.flatnonzero(group.status > RUNNING):
+        if kept:
+            kept.save_if_asked(group, plan.total)  # whoever takes them may take long
         plan.callbacks.deliver(int(group.number[slot]), taken(group.tree, slot), _WHY[int(group.status[slot])])
-    return group._replace(status=np.where(ended, EMPTY, group.status).astype(np.int8))
+        status = group.status.copy()
+        status[slot] = EMPTY
+        group = group._replace(status=status)
+    return group
 
 
 def _diverged(plan: Plan, group: Group, faults: Mapping[int, Diverged]) -> Group:

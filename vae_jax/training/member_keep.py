@@ -123,16 +123,20 @@ class Kept:
             self._writer.wait()
 
     def save_if_due(self, group: Group, total: int) -> None:
-        """Save when it is time to, or when a signal has arrived.
+        """Save when it is time to, or when a signal has arrived; see `save_if_asked`."""
+        self.save_if_asked(group, total)
+        if time.monotonic() - self._saved_at >= self.keep.every_seconds:
+            self.save(group)
+
+    def save_if_asked(self, group: Group, total: int) -> None:
+        """Save when a signal has arrived.
 
         Raises:
-            Preempted: a signal has arrived; the group is saved.
+            Preempted: it has; the group is saved.
             StorageError: see `save`.
         """
-        signal_name = self.keep.stopping.signal_name
-        if signal_name or time.monotonic() - self._saved_at >= self.keep.every_seconds:
-            self.save(group, wait=bool(signal_name))
-        if signal_name:
+        if signal_name := self.keep.stopping.signal_name:
+            self.save(group, wait=True)
             raise Preempted(f"{signal_name}: saved at step {group.step} of {total}; the same command resumes the run")
 
     def finish(self, step: int) -> None:

@@ -74,7 +74,7 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
         assert launcher.submit(offered) == ["second", "third"]
         assert launcher.running() == {"first", "second", "third"}
         launcher.stop()
-        assert launcher.submit([task("huge", sleep, 5000.0)], others=1) == []
+        assert launcher.submit([task("huge", sleep, 5000.0)], others={"other"}) == []
         assert launcher.submit([task("huge", sleep, 5000.0)]) == ["huge"]  # one alone is always tried
         launcher.stop()
 
@@ -82,9 +82,22 @@ def test_room_is_of_slots_and_of_memory(task, monkeypatch):
 def test_those_of_an_earlier_driver_have_slots_too(task):
     with Local(slots=2) as launcher:
         offered = [task("first", "exec sleep 60"), task("second", "exec sleep 60")]
-        assert launcher.submit(offered, others=2) == []
-        assert launcher.submit(offered, others=1) == ["first"]
+        assert launcher.submit(offered, others={"a", "b"}) == []
+        assert launcher.submit(offered, others={"a"}) == ["first"]
         launcher.stop()
+
+
+@pytest.mark.parametrize(("others", "gpu"), [({"a": "0"}, "5"), ({"b": "1"}, "4"), ({"c": "7"}, "4"), ({}, "4")])
+def test_a_gpu_that_the_worker_of_a_killed_driver_uses_is_left_to_it(task, monkeypatch, tmp_path, others, gpu):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    for name, slot in others.items():
+        (tmp_path / f"{name}.slot").write_text(slot)
+    with Local() as launcher:
+        assert launcher.submit([task("new", "echo $CUDA_VISIBLE_DEVICES; exec sleep 60")], {*others} or {"unknown"})
+        wait_until(lambda: (tmp_path / "new.log").read_text())
+        launcher.stop()
+    assert (tmp_path / "new.log").read_text() == f"{gpu}\n"
+    assert (tmp_path / "new.slot").read_text() == str("45".index(gpu))
 
 
 def test_memory_is_measured():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vae_jax.errors import OutputError
@@ -39,19 +40,20 @@ class Local:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task], others: int = 0) -> list[str]:
+    def submit(self, tasks: Sequence[Task], others: Collection[str] = ()) -> list[str]:
         """Start those tasks for which there is room, and return their names; the others are to be offered again.
 
         One must fit into memory beside what those that run were planned to take; one alone is always tried. A task may
-        come again after its end has been told. `others` of earlier drivers run, and have a slot each.
+        come again after its end has been told. `others` run, which drivers before this one have started, in the slots
+        that are written beside their logs.
 
         Raises:
             OutputError: a log cannot be written, or a process cannot be started.
         """
         names = []
         for task in tasks:
-            if self._room(task, others):
-                self._start(task)
+            if self._room(task, len(others)):
+                self._start(task, {_slot_of(task.log.with_name(f"{name}.slot")) for name in others})
                 names.append(task.name)
         return names
 
@@ -80,11 +82,13 @@ class Local:
         running = len(alive) + others
         return not running or (running < self._slots and task.memory_mb + promised <= _available_mb())
 
-    def _start(self, task: Task) -> None:
-        taken = {one.slot for one in self._alive()}
-        slot = next(slot for slot in range(self._slots) if slot not in taken)
+    def _start(self, task: Task, others: Collection[int | None]) -> None:
+        ours = {one.slot for one in self._alive()}
+        # Where those of the others are not known, or were of another number of slots, any that is not ours.
+        slot = min(set(range(self._slots)) - ours, key=lambda slot: (slot in others, slot))
         try:
             with open(task.log, "ab") as log:
+                task.log.with_suffix(".slot").write_text(str(slot))
                 process = subprocess.Popen(
                     task.command,
                     env={**os.environ, **share(self._gpus, self._slots, slot)},
@@ -123,6 +127,12 @@ def share(gpus: Sequence[str], slots: int, slot: int) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)],
         "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / together:.3f}",  # each takes this much at its start
     }
+
+
+def _slot_of(file: pathlib.Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int(file.read_text())
+    return None
 
 
 def _taken_mb(pid: int) -> float:

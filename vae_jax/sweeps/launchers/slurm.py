@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vae_jax.errors import ConfigError, Preempted
@@ -74,7 +74,7 @@ class Slurm:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task], others: int = 0) -> list[str]:
+    def submit(self, tasks: Sequence[Task], others: Collection[str] = ()) -> list[str]:
         """Queue all the tasks, as one array, and return their names; SLURM itself finds room beside `others`.
 
         Raises:
