@@ -24,9 +24,10 @@ def with_products(precision: str, function: Callable[..., Any]) -> Callable[...,
     """Return the function with the products of float32 arrays in it computed in the precision.
 
     'fp32' leaves it as it is. 'bf16' rounds the operands of every product to bfloat16 and adds up in float32, which is
-    what matrix units do fast; all else, parameters, losses and sums among it, stays float32. A product that
-    asks for a precision of its own is left alone. Take derivatives before, not after: the function may be
-    `jax.grad` of another, and its products are then those of the derivative too.
+    what matrix units do fast (those of GPUs and TPUs round the sums of a convolution to bfloat16 too); all else,
+    parameters, losses and sums among it, stays float32. A product that asks for a precision of its own is left alone.
+    Take derivatives before, not after: the function may be `jax.grad` of another, and its products are then those of
+    the derivative too.
 
     Args:
         precision: fp32 or bf16.

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 
 from vae_jax.nn import quantizers
+from vae_jax.precision import with_products
 
 DIM, CODES = 3, 5
 HYPERS = {"commitment": jnp.float32(0.3)}
@@ -224,3 +225,23 @@ def test_finite_values_are_the_nearest_levels_with_the_gradient_of_tanh():
     gradient = jax.grad(lambda e: quantizer(e).z.sum())(e)
     np.testing.assert_allclose(gradient, 1 - np.tanh(e) ** 2, atol=1e-5)
     np.testing.assert_array_equal(quantizer.loss(result, {}), np.zeros(50))
+
+
+@every_book
+def test_short_products_of_the_rest_of_the_model_do_not_reach_a_codebook(name):
+    """Entries far from 0 lie nearer to each other than bfloat16 tells numbers of their size apart."""
+    quantizer, e = alive(make(name)), numbers() + 30
+
+    def step(e):
+        changed = nnx.clone(quantizer)
+        index = changed(e).index
+        changed.follow(e, index, jax.random.key(0))
+        return index, nnx.state(changed)
+
+    for book in quantizer.books.values():
+        if hasattr(book, "total"):
+            book.total[...] = book.total[...] + 30 * book.share[...][:, None]
+        else:
+            book.jump[...] = book.jump[...] + 30
+    for plain, short in zip(*map(jax.tree.leaves, (step(e), with_products("bf16", step)(e))), strict=True):
+        np.testing.assert_array_equal(plain, short)

@@ -35,6 +35,14 @@ def test_the_straight_through_gradient_raises_what_pays():
     assert slope[0, 1, 2] > 0 > slope[0, 1, 0]
 
 
+def test_log_q_of_a_draw_has_the_gradient_of_the_divergence_to_a_uniform_prior():
+    """That is all that is left of a bound of one draw where nothing else depends on z; the relaxation is biased."""
+    slope = jax.grad(lambda logits: OneHot(logits, 0.5).draw(KEYS, 20000)[1].mean())(LOGITS)
+    expected = jax.grad(lambda logits: OneHot(logits).kl_to(uniform(2, 3)).sum())(LOGITS)
+    np.testing.assert_allclose(slope[0, 0], expected[0, 0], rtol=0.4)
+    np.testing.assert_allclose(slope[0, 1], expected[0, 1], atol=0.03)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_the_prior_draws_all_categories_unless_it_is_cold(temperature):
     z = uniform(1, 4).sample(jax.random.key(0), 400, temperature)

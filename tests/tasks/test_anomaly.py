@@ -66,6 +66,11 @@ def test_no_pixel_of_another_class_reaches_a_model():
     assert np.abs(changed[4].encode(pictures) - models[4].encode(pictures)).max() > 0.1
 
 
+def test_models_know_how_many_pictures_a_class_has():
+    _, dataset, models, *_ = trained()
+    assert {model.spec.num_examples for model in models} == {round(dataset.sizes["train"] / 10)}
+
+
 def test_test_labels_enter_the_figures_alone():
     parameters = set(inspect.signature(one_class.score_class).parameters)
     assert parameters == {"trained", "train", "held_out", "pictures", "num_samples"}

@@ -49,10 +49,8 @@ def test_figures_are_those_of_the_codes_and_the_draws_of_the_chosen_pictures(tmp
     assert found["num_examples"] == 100
     assert found["total_correlation_means_nats"] == pytest.approx(total_correlation_gaussian(codes), rel=1e-4)
     assert found["total_correlation_draws_nats"] == pytest.approx(total_correlation_gaussian(draws), rel=1e-4)
-    learned = run.trained.draw(run.dataset.splits["train"].images / 1.0, seed=3)
-    assert found["total_correlation_bound_nats"] == pytest.approx(total_correlation_bound(learned, draws, 3), abs=1e-3)
     assert found["mutual_information_gap"] == pytest.approx(mutual_information_gap(codes, factors)) != 0
-    learned = run.trained.draw(run.dataset.splits["train"].images / 1.0, seed=3)
+    learned = run.trained.draw(run.dataset.splits["train"].images / 1.0, seed=3 + 2**31)
     assert found["total_correlation_bound_nats"] == pytest.approx(total_correlation_bound(learned, draws, 3), abs=1e-3)
     assert found["mutual_information_gap"] == pytest.approx((found["gap_left"] + found["gap_right"]) / 2)
     assert "gap_still" not in found

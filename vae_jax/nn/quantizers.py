@@ -8,8 +8,9 @@ many implementations take their mean.
 
 A code is *dead* if its moving share of all positions has fallen below a tenth of 1 / codes. It is then redrawn from
 what it is to quantize in the batch at hand. All shares start below that, so the first step draws a whole codebook from
-its batch (Zeghidour et al. 2021, section 3.3, begin with k-means). Who is dead is told by the shares before the step,
-and shares are means over examples: so devices that each see a part of the batch agree.
+its batch (Zeghidour et al. 2021, section 3.3, begin with k-means). Who is dead is told by the shares before the step.
+Under jit a batch is one, however many devices share it. A step that is mapped over an axis averages what its devices
+find, which is right for shares and sums, but makes a redrawn code the mean of a row of each: train these under jit.
 """
 
 from __future__ import annotations
@@ -87,15 +88,16 @@ class _Codebook(nnx.Module):
     def lookup(self, e: jax.Array) -> jax.Array:
         """Return the index of the nearest code: [N,P,D] -> [N,P]."""
         codes = self.codes()
-        return jnp.argmin(jnp.square(codes).sum(-1) - 2 * e @ codes.T, -1)
+        # In full precision whatever train.precision is: of large numbers, it is their small difference that counts.
+        return jnp.argmin(jnp.square(codes).sum(-1) - 2 * jnp.matmul(e, codes.T, precision="highest"), -1)
 
     def follow(self, e: jax.Array, index: jax.Array, key: jax.Array) -> None:
         e, count = e.reshape(-1, e.shape[-1]), len(self.share[...])
-        chosen = jax.nn.one_hot(index.reshape(-1), count) / len(e)
+        chosen = jax.nn.one_hot(index.reshape(-1), count)
         rows = jnp.resize(jax.random.permutation(key, len(e)), count)  # no row twice, unless there are too few
         dead = self.share[...] < _DEAD / count
-        share = self.decay * self.share[...] + (1 - self.decay) * chosen.sum(0)
-        self.move(dead[:, None], e[rows], chosen.T @ e)
+        share = self.decay * self.share[...] + (1 - self.decay) * chosen.mean(0)
+        self.move(dead[:, None], e[rows], jnp.matmul(chosen.T, e, precision="highest") / len(e))
         self.share[...] = jnp.where(dead, 1 / count, share)
 
 

@@ -30,13 +30,14 @@ class OneHot(NamedTuple):
         """Return one-hot z [K,B,D] and log q(z|x) [K,B]; keys [B].
 
         The straight-through Gumbel-softmax (Jang et al. 2017, section 2.2): z is a true draw, so a bound that is
-        computed of it holds; its gradient is that of softmax((logits + Gumbel noise) / temperature), and biased.
+        computed of it holds; its gradient is that of softmax((logits + Gumbel noise) / temperature), and biased. log q
+        is a function of z in this too: a bound has the gradient of its rate by way of z as well as that of log p(x|z).
         """
         gumbel = jax.vmap(lambda key: jax.random.gumbel(key, (k, *self.logits.shape[-2:])), out_axes=1)(keys)
         relaxed = jax.nn.softmax((self.logits + gumbel) / self.temperature)
         hard = jax.nn.one_hot(relaxed.argmax(-1), relaxed.shape[-1])
         z = _flat(hard + relaxed - jax.lax.stop_gradient(relaxed))
-        return z, self.log_prob(_flat(hard))
+        return z, self.log_prob(z)
 
     def kl_to(self, prior: Any) -> jax.Array | None:
         """Return KL(q || prior) [B], exact, if the prior is one-hot too."""

@@ -33,7 +33,8 @@ def make_step(model: Model, optimizer: Optimizer, precision: str = "fp32", *, ax
         optimizer: hypers -> gradient transformation.
         precision: of the products in the loss and its gradient; see `with_products`.
         axis_name: the mapped axis to average over, under `jax.pmap` or `jax.shard_map(check_vma=False)`. Under jit
-            with sharded inputs it is None.
+            with sharded inputs it is None. Statistics are averaged too; for codebooks that is not right, see
+            `nn.quantizers`.
     """
 
     gradient = with_products(precision, jax.grad(model.loss, has_aux=True))

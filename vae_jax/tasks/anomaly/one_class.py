@@ -124,12 +124,14 @@ def train_classes(
         ConfigError: a class has too few pictures.
         Diverged: naming the class as the number of a member.
     """
-    # Nothing may come from other classes: the mean picture, at which decoders start, is left at black.
-    spec = make_spec(dataset, config["data"]["pixels"])
-    spec = spec._replace(mean=np.zeros_like(spec.mean))
-    model = make_model(config, spec)
     feeds = {split: make_feed(config["data"], dataset, split) for split in ("train", "validation")}
     where = [[np.flatnonzero(dataset.splits[s].labels == c) for s in feeds] for c in range(dataset.num_classes)]
+    # Nothing may come from other classes: the mean picture, at which decoders start, is left at black. The number of
+    # examples is part of the one program for all, so it is the mean of theirs.
+    spec = make_spec(dataset, config["data"]["pixels"])
+    size = round(np.mean([len(train) for train, _ in where]))
+    spec = spec._replace(mean=np.zeros_like(spec.mean), num_examples=size)
+    model = make_model(config, spec)
     members = [Member(config["seed"] + number, *of) for number, of in enumerate(where)]
     began, found = time.monotonic(), []
     for group in [[member] for member in members] if sequential else [members]:
