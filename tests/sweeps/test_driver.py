@@ -1,6 +1,7 @@
 """The driver, with a launcher whose tasks do at once what the test says."""
 
 import collections
+import itertools
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ class Scripted:
 
     def submit(self, tasks, others):
         self.others.append(others)
-        taken = tasks[: self.most - len(self.open)]
+        taken = list(tasks)[: self.most - len(self.open)]
         for task in taken:
             acts = self.acts.get(task.name, [finish])
             self.open[task.name] = acts[min(self.started[task.name], len(acts) - 1)]
@@ -173,11 +174,38 @@ def test_a_source_gives_more_while_it_runs(path):
     assert launcher.started["0003"] == 1 and statuses(path) == ["done"] * 7 and len(turns) >= 8
 
 
+def test_jobs_that_there_is_no_room_for_are_not_looked_at(path, monkeypatch):
+    """A sweep may have thousands, and the driver looks five times a second."""
+    looked, open_runs = [], sweeps.open_runs
+    monkeypatch.setattr(sweeps, "open_runs", lambda path, job: [looked.append(job), open_runs(path, job)][1])
+    launcher, turns = Scripted(path, {}), []
+    monkeypatch.setattr(launcher, "ended", dict)
+
+    def watch():
+        turns.append(len(looked))
+        if len(turns) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def submit(tasks, others):
+        return [] if launcher.open else Scripted.submit(launcher, itertools.islice(tasks, 1), others)
+
+    launcher.submit = submit
+    with pytest.raises(Preempted):
+        drive(path, launcher, Settings(), silent, Source(watch=watch))
+    assert launcher.started == {"0000": 1}
+    assert turns[0] == 3 and set(looked[3:]) == {"0000"} and len(set(turns[2:])) == 1
+
+
 def test_workers_get_their_job_and_what_they_are_told(path):
     commands = []
     launcher = Scripted(path, {})
-    submit = launcher.submit
-    launcher.submit = lambda tasks, others: (commands.extend(tasks), submit(tasks, others))[1]
+
+    def submit(tasks, others):
+        tasks = list(tasks)
+        commands.extend(tasks)
+        return Scripted.submit(launcher, tasks, others)
+
+    launcher.submit = submit
     drive(path, launcher, Settings(worker=("--data_dir=x",)), silent)
     assert commands[0].command[1:] == ("-m", "vae_jax.sweeps.worker", str(path), "0000", "--data_dir=x")
     assert (commands[0].memory_mb, commands[0].log) == (10, path / "jobs" / "0000.log")

@@ -11,7 +11,7 @@ import functools
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vae_jax.errors import Preempted, StorageError, UserError
@@ -97,25 +97,36 @@ class _Jobs:
         self.path, self.launcher, self.settings, self.say = path, launcher, settings, say
         self.in_vain: dict[str, int] = collections.Counter()
         self.reached: dict[str, Any] = {}
-        self.open = {job for job in sweeps.job_names(path) if sweeps.open_runs(path, job)}
         self.seen = set(sweeps.job_names(path))
+        self.open = {job for job in self.seen if sweeps.open_runs(path, job)}  # or over, and not yet looked at
+        self.others = {job for job in self.open if self._is_held(job)}
 
     def alive(self) -> tuple[set[str], set[str]]:
         """Return the jobs of the launcher that run or are queued, and those that another driver has started."""
         ours = self.launcher.running()
         # Only the others: to look at a lock is to hold it for a moment, and a worker that starts just then would end.
-        return ours, {job for job in self.open - ours if sweeps.is_held(self._file(job, "lock"))}
+        self.others = {job for job in self.others - ours if self._is_held(job)}
+        return ours, self.others
 
     def start(self) -> bool:
         """Start what there is room for; return whether any job is still to be finished."""
         new = set(sweeps.job_names(self.path)) - self.seen
         self.seen |= new
+        self.open |= new
         ours, others = self.alive()
-        alive = ours | others
-        self.open = {job for job in self.open | new if job in alive or sweeps.open_runs(self.path, job)}
-        for job in self.launcher.submit([self._task(job) for job in sweeps.in_order(self.open - alive)], others):
+        for job in self.launcher.submit(self._waiting(sweeps.in_order(self.open - ours - others)), others):
             self.reached[job] = self._progress(job)
         return bool(self.open)
+
+    def _waiting(self, jobs: Sequence[str]) -> Iterator[Task]:
+        """Yield those jobs that are to be started. Of thousands only those that there is room for are looked at."""
+        for job in jobs:
+            if self._is_held(job):
+                self.others.add(job)
+            elif not sweeps.open_runs(self.path, job):
+                self.open.remove(job)
+            else:
+                yield self._task(job)
 
     def end(self) -> None:
         """Note the jobs that have ended, and give up one that has died too often without getting further."""
@@ -153,6 +164,9 @@ class _Jobs:
         log = self._file(job, "log")
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+    def _is_held(self, job: str) -> bool:
+        return sweeps.is_held(self._file(job, "lock"))
 
     def _file(self, job: str, suffix: str) -> pathlib.Path:
         return self.path / "jobs" / f"{job}.{suffix}"

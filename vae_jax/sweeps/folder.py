@@ -86,7 +86,7 @@ def run_names(path: pathlib.Path) -> list[str]:
 
 def job_names(path: pathlib.Path) -> list[str]:
     """Return the names of all jobs, in order."""
-    return in_order(file.stem for file in (path / "jobs").glob("*.json"))
+    return in_order(name.removesuffix(".json") for name in os.listdir(path / "jobs") if name.endswith(".json"))
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vae_jax.errors import OutputError
@@ -40,8 +40,10 @@ class Local:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task], others: Collection[str] = ()) -> list[str]:
+    def submit(self, tasks: Iterable[Task], others: Collection[str] = ()) -> list[str]:
         """Start those tasks for which there is room, and return their names; the others are to be offered again.
+
+        No more tasks are asked for when there is no slot left.
 
         One must fit into memory beside what those that run were planned to take; one alone is always tried. A task may
         come again after its end has been told. `others` run, which drivers before this one have started, in the slots
@@ -50,8 +52,10 @@ class Local:
         Raises:
             OutputError: a log cannot be written, or a process cannot be started.
         """
-        names = []
+        names: list[str] = []
         for task in tasks:
+            if len(self._alive()) + len(others) >= self._slots:
+                break
             if self._room(task, len(others)):
                 self._start(task, {_slot_of(task.log.with_name(f"{name}.slot")) for name in others})
                 names.append(task.name)
@@ -80,7 +84,7 @@ class Local:
         alive = self._alive()
         promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
         running = len(alive) + others
-        return not running or (running < self._slots and task.memory_mb + promised <= _available_mb())
+        return not running or task.memory_mb + promised <= _available_mb()
 
     def _start(self, task: Task, others: Collection[int | None]) -> None:
         ours = {one.slot for one in self._alive()}

@@ -17,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from vae_jax.errors import ConfigError, Preempted
@@ -74,7 +74,7 @@ class Slurm:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, tasks: Sequence[Task], others: Collection[str] = ()) -> list[str]:
+    def submit(self, tasks: Iterable[Task], others: Collection[str] = ()) -> list[str]:
         """Queue all the tasks, as one array, and return their names; SLURM itself finds room beside `others`.
 
         Raises:
@@ -82,6 +82,7 @@ class Slurm:
             OutputError: their folder cannot be made.
         """
         del others
+        tasks = list(tasks)
         for start in range(0, len(tasks), LARGEST):
             new = slurm_array.create(self._sweep, tasks[start : start + LARGEST], self._settings.requeues)
             folder = next(iter(new.values())).folder
