@@ -25,8 +25,8 @@ def main(argv):
     cli.add_sampler(flags)
     cli.add_data_dir(flags)
     args = cli.parse(flags, argv)
-    if args.num < 1:
-        raise ConfigError(f"--num={args.num} is not allowed: expected 1 or more")
+    if args.num < 2:
+        raise ConfigError(f"--num={args.num} is not allowed: expected 2 or more")
     if not 0 <= args.seed < 2**32:
         raise ConfigError(f"--seed={args.seed} is not allowed: expected 0..4294967295")
     cli.check_sampler(args.sampler)

@@ -60,6 +60,8 @@ def _check(args):
     for name, reader in readers.items():
         if getattr(args, name) not in (None, False) and chosen != [reader]:
             raise ConfigError(f"--{name} goes with {reader}, not with {chosen[0]}")
+    if args.workdir and args.render:
+        raise ConfigError("--workdir goes with RUN or --table, not with --render")
     if args.seeds is not None and args.seeds < 1:
         raise ConfigError(f"--seeds={args.seeds} is not allowed: expected 1 or more")
     if args.tolerance is not None and not 0 <= args.tolerance < float("inf"):

@@ -124,8 +124,13 @@ class Trained(NamedTuple):
             fields: what a batch holds, each [N, ...].
             args: arrays that are the same for all batches.
             size: rows in a batch; None for as many as suit the size of the pictures.
+
+        Raises:
+            DataError: there are no rows.
         """
         count = len(next(iter(fields.values())))
+        if not count:
+            raise DataError("there is nothing to look at: an array of 0 examples")
         run = jax.jit(function, static_argnums=0)
 
         def rows(index: np.ndarray) -> dict[str, Any]:

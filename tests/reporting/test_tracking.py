@@ -1,5 +1,6 @@
 """Trackers as such: whatever one does, the run goes on, the others too, and one line is said."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -101,6 +102,22 @@ def test_one_that_falls_behind_is_dropped_before_it_fills_the_memory(capsys, mon
     assert capsys.readouterr().err.count("it is 3 calls behind") == 1
     trackers.close()
     stuck.released.set()
+
+
+def test_one_is_dropped_in_silence_where_nobody_reads_what_is_said(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w", buffering=1) as gone:
+        monkeypatch.setattr(sys, "stderr", gone)
+        monkeypatch.setattr("vae_jax.reporting.tracking._MOST_WAITING", 3)
+        stuck = Recorder(hangs="make")
+        trackers = Trackers({"stuck": stuck})
+        for step in range(9):
+            trackers.scalars(step, {})
+        trackers.close()
+        stuck.released.set()
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), gone.fileno())  # what it still holds has to go somewhere
 
 
 def test_a_library_that_is_missing_is_named(capsys):

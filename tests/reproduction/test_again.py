@@ -13,9 +13,11 @@ import pytest
 from tests.bad_input.run import contents
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, DataError, NotReproduced
+from vae_jax.reproduction import again as module
 from vae_jax.reproduction.again import run_again, summary
 from vae_jax.reproduction.original import read_original
 from vae_jax.training.checkpoint import Checkpoints, load_newest
+from vae_jax.training.manifest import make_manifest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -63,6 +65,18 @@ def test_the_same_run_comes_back_to_the_bit(done):
     assert report["compared"] > 100 and summary(report).startswith("to the bit")
     assert "must come back to the bit" in said[0]
     assert json.loads((out / "reproduction.json").read_text()) == report
+
+
+def test_what_was_done_again_before_must_be_of_the_conditions_of_now(done, monkeypatch, tmp_path):
+    folder, out, *_ = done
+    with monkeypatch.context() as changed:
+        changed.setattr(module, "make_manifest", lambda *of: {**make_manifest(*of), "jax": {"cpu_cores": 99}})
+        with pytest.raises(ConfigError, match=r"out was done again under other conditions than now \(jax.cpu_cores: "):
+            again(folder, out)
+    assert again(folder, out)[0]["gaps"] == []
+    shutil.copytree(folder, tmp_path / "copy")
+    with pytest.raises(ConfigError, match="copy is a copy of the run, which nothing has done again; delete it"):
+        again(folder, tmp_path / "copy")
 
 
 def test_an_edited_metric_is_named(done, changed):

@@ -46,6 +46,17 @@ def test_the_first_loss_is_held_closer():
     assert compare_rows(ROWS, with_value(2, loss=3.03), 0.02).gaps == []
 
 
+def test_no_tolerance_is_of_what_is_not_measured():
+    rows = [{**row, "step": 1000 * row["step"]} for row in ROWS]
+    later = [{**row, "step": row["step"] + 1} for row in rows]
+    assert figures(compare_rows(rows, later, 0.02)) == [
+        "train step, step 1000 and 1 more",
+        "validation step, step 2000",
+    ]
+    for name in "steps", "num_parameters":
+        assert figures(compare_results({name: 10000}, {name: 10001}, 0.02)) == [name]
+
+
 def test_a_column_is_told_once_with_where_it_began():
     now = [{**row, "loss": row["loss"] + 1} for row in ROWS]
     assert figures(compare_rows(ROWS, now, None)) == ["train loss, step 1 and 1 more", "validation loss, step 2"]

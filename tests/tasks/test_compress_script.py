@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -156,6 +158,56 @@ def test_pictures_of_which_something_would_be_lost_are_refused(mode, tmp_path):
     Image.new(mode, (8, 8)).save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
     with pytest.raises(DataError, match=r"would be lost; save it as 8-bit gray or RGB"):
         read_originals(tmp_path, (8, 8, 1))
+
+
+def deep_png(path):
+    """Write a picture of 8x8 with three values of 16 bits, which Pillow reads but cannot write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(8))
+    parts = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)), chunk(b"IDAT", zlib.compress(rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b""))
+
+
+def several(path):
+    page = Image.new("L", (8, 8))
+    page.save(path, save_all=True, append_images=[page, page])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        ("a.png", deep_png, "more than 8 bits a value"),
+        ("a.ppm", lambda path: path.write_bytes(b"P6 8 8 65535\n" + bytes(384)), "more than 8 bits a value"),
+        ("a.tif", several, "holds 3 pictures, of which all but one would be lost"),
+    ],
+)
+def test_files_that_hold_more_than_is_read_are_refused(name, write, said, tmp_path):
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=said):
+        read_originals(tmp_path, (8, 8, 1 if name == "a.tif" else 3))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("png", "RGB"), ("tif", "RGB"), ("ppm", "RGB"), ("jp2", "RGB"), ("pgm", "L")]
+)
+def test_files_of_8_bits_are_read(suffix, kind, tmp_path):
+    Image.new(kind, (8, 8)).save(tmp_path / f"a.{suffix}")
+    assert read_originals(tmp_path, (8, 8, len(kind))).images.shape == (1, 8, 8, len(kind))
+
+
+def test_an_archive_by_the_name_of_an_array_and_labels_beyond_int32_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES[:2])
+    np.save(tmp_path / "a_labels.npy", np.array([2**32 + 3, 1], np.uint64))
+    with pytest.raises(DataError, match="labels must be whole numbers of 0 or more, below 2147483648"):
+        read_originals(tmp_path / "a.npy", (8, 8, 1))
+    for name in "a_labels.npy", "a.npy":
+        with (tmp_path / name).open("wb") as file:
+            np.savez(file, x=IMAGES[:2])
+        with pytest.raises(DataError, match=rf"{name} is an archive of arrays; its name must end in .npz"):
+            read_originals(tmp_path / "a.npy", (8, 8, 1))
 
 
 def test_labels_beside_an_array_are_read_and_an_empty_array_is_kept(tmp_path):

@@ -145,7 +145,8 @@ class _Background:
     def _drop(self, reason: str) -> None:
         if not self._off:
             self._off = True
-            print(f"tracker {self.name} is off: {reason}; metrics.jsonl has everything", file=sys.stderr)
+            with contextlib.suppress(OSError, ValueError):  # whoever reads standard error may have gone
+                print(f"tracker {self.name} is off: {reason}; metrics.jsonl has everything", file=sys.stderr)
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,11 +10,11 @@ import jax
 import numpy as np
 
 from vae_jax.data.dataset import Dataset, described, sha256
-from vae_jax.errors import NotReproduced, StorageError
+from vae_jax.errors import ConfigError, NotReproduced, StorageError
 from vae_jax.reporting.log import read_rows
 from vae_jax.reproduction import compare
 from vae_jax.reproduction.original import Original
-from vae_jax.reproduction.surroundings import Difference, differences, members
+from vae_jax.reproduction.surroundings import Difference, at_the_end, differences, members
 from vae_jax.results import check_data
 from vae_jax.run import run
 from vae_jax.training.checkpoint import load_newest
@@ -36,15 +36,18 @@ def run_again(
     Nothing is written into the folder of the original. What was found stands in workdir/reproduction.json too.
 
     Raises:
+        ConfigError: `workdir` holds a copy of the run, or what was done again under other conditions than now.
         DataError: the data are not those of the run.
         NotReproduced: a figure differs that must not.
         UserError: see `vae_jax.run.train`.
     """
     check_data(original.manifest, sha256(dataset))
     params = _arrays(original.folder, say)  # before the work: they may be on a disk that fails
-    foreseen = _unlike(original, make_manifest(original.config, described(dataset)), say)
+    now = make_manifest(original.config, described(dataset))
+    foreseen = _unlike(original, now, say)
     say(f"in {workdir}; {_promise(original, foreseen, tolerance)}")
     with open_folder(workdir, original.config) as folder:
+        _refuse_old(original, folder, now)
         run(original.config, dataset, folder, started_at)
         found = _unlike(original, read_manifest(folder), say, told=foreseen)
         exact = _exact(original, found)
@@ -65,6 +68,17 @@ def run_again(
             f"equal {'to the bit' if exact else f'within {tolerance:g}'}; the first is {compared.gaps[0].figure}"
         )
     return report
+
+
+def _refuse_old(original: Original, folder: pathlib.Path, now: Mapping[str, Any]) -> None:
+    """A run that was done again already is not trained once more, so it must be of the code and the machine at hand."""
+    if not (folder / "results.json").exists():
+        return
+    done, how = read_manifest(folder), "delete it, or give another --workdir"
+    if done["started_utc"] == original.manifest["started_utc"]:
+        raise ConfigError(f"{folder} is a copy of the run, which nothing has done again; {how}")
+    if other := [one for one in differences(at_the_end(done), now) if one.decides]:
+        raise ConfigError(f"{folder} was done again under other conditions than now ({other[0]}); {how}")
 
 
 def summary(report: Mapping[str, Any]) -> str:

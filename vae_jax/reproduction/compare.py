@@ -18,6 +18,7 @@ from vae_jax.config_rules import flatten
 
 _RESULTS = ("test", "baselines", "best_step", "steps", "num_parameters", "state_sha256")  # the rest is speed
 _BITS_ONLY = ("best_step", "state_sha256")  # of two nearly equal validations the other may be the better one
+_EQUAL = ("step", "split", "steps", "num_parameters")  # not measured: of another model, or of another training
 _FIRST = 1 / 20  # of the tolerance, for the first training loss
 _SHOWN = 12
 
@@ -57,7 +58,10 @@ def compare_rows(
         for name in {**a, **b}:
             where = f"{a.get('split', b.get('split'))} {name}, step {a.get('step', b.get('step'))}"
             columns.setdefault((str(a.get("split")), name), []).append((where, a.get(name), b.get(name)))
-    parts = [_first_of_each(_compare(column, _scale(column), tolerance)) for column in columns.values()]
+    parts = [
+        _first_of_each(_compare(column, _scale(column), None if name in _EQUAL else tolerance))
+        for (_, name), column in columns.items()
+    ]
     if tolerance is not None:
         first = columns.get(("train", "loss"), [])[:1]
         parts.append(_compare(first, _scale(first), _FIRST * tolerance))
@@ -69,7 +73,7 @@ def compare_results(then: Mapping[str, Any], now: Mapping[str, Any], tolerance: 
     a, b = (dict(flatten({k: v for k, v in results.items() if k in _RESULTS})) for results in (then, now))
     names = [name for name in {**a, **b} if tolerance is None or name not in _BITS_ONLY]
     triples = [(name, a.get(name), b.get(name)) for name in names]
-    return _sum(_compare([one], _scale([one]), tolerance) for one in triples)
+    return _sum(_compare([one], _scale([one]), None if one[0] in _EQUAL else tolerance) for one in triples)
 
 
 def compare_trees(then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray], tolerance: float | None) -> Compared:

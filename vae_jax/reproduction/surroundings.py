@@ -50,6 +50,11 @@ def members(manifest: Mapping[str, Any]) -> int:
     return int(manifest.get("members") or 1)
 
 
+def at_the_end(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest as it was at the last restart, as if all of the run had been done so."""
+    return {**_parts(manifest)[-1], "restarts": ()}
+
+
 def computes(package: str) -> bool:
     """Tell whether the version of a package may show in the last bits of a run."""
     name = package.lower().replace("_", "-")

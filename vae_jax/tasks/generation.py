@@ -9,6 +9,7 @@ import numpy as np
 
 from vae_jax.build import build
 from vae_jax.data.order import evenly_spaced
+from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import Pca, fit_pca, num_fitted
 from vae_jax.evaluation.fidelity import fidelity
 from vae_jax.evaluation.generation import high_frequency_share, nearest
@@ -44,6 +45,8 @@ def look(saved: Saved, num: int, seed: int, sampler: str | None = None) -> tuple
         sampler: a function of `vae_jax.tasks.samplers`; None for that of `draw`.
     """
     train, test = gallery(saved), saved.seen("test", num)
+    if len(test["image"]) < 2:
+        raise DataError("the run has one test picture, and interpolations are between two")
     trained, pca = saved.trained, fit_pca(train["image"], saved.trained.config["model"]["latent"])
     drawn = draw(trained, train, Wanted(num, seed=seed), sampler)
     labels = test["label"] if trained.conditional else None

@@ -53,6 +53,8 @@ def read_originals(path: pathlib.Path, shape: Sequence[int]) -> Originals:
         raise DataError(f"{path} has the shape {images.shape}, and this model takes [N,H,W,C] with {tuple(shape)}")
     if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
         raise DataError(f"{path}: labels must be {len(images)} whole numbers, one for each picture")
+    if labels is not None and not all(0 <= int(label) < 2**31 for label in labels):
+        raise DataError(f"{path}: labels must be whole numbers of 0 or more, below {2**31}")
     return Originals(images, None if labels is None else labels.astype(np.int32), channel_axis)
 
 
@@ -113,6 +115,8 @@ def _read_array(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
         raise DataError(f"{path}: no such file") from error
     except Exception as error:  # a damaged file raises at least eight kinds
         raise DataError(f"{path} cannot be read as an array: {error or type(error).__name__}") from error
+    if other := next((name for name, found in arrays.items() if not isinstance(found, np.ndarray)), None):
+        raise DataError(f"{path if other == 'images' else beside} is an archive of arrays; its name must end in .npz")
     if "images" not in arrays:
         raise DataError(f"{path} holds no array 'images', only: {', '.join(arrays) or 'nothing'}")
     return arrays["images"], arrays.get("labels")
@@ -137,11 +141,27 @@ def _read_folder(path: pathlib.Path, shape: tuple[int, ...]) -> Originals:
 def _refuse_lossy(file: pathlib.Path) -> None:
     """Refuse a picture of which something is lost when it is read: what comes back would not be the same."""
     with Image.open(file) as opened:
-        if opened.mode not in ("1", "L", "P", "RGB") or "transparency" in opened.info:
+        if opened.mode not in ("1", "L", "P", "RGB") or "transparency" in opened.info or _bits(file, opened) > 8:
             raise DataError(
                 f"{file} has more than 8 bits a value, transparency or other colours than RGB (mode {opened.mode!r}), "
                 "which would be lost; save it as 8-bit gray or RGB, or encode an array"
             )
+        if getattr(opened, "n_frames", 1) > 1:
+            raise DataError(f"{file} holds {opened.n_frames} pictures, of which all but one would be lost; split it")
+
+
+def _bits(file: pathlib.Path, opened: Image.Image) -> int:
+    """Return how many bits the values in the file have, of which Pillow keeps 8 where there are three of them."""
+    if opened.format == "PNG":
+        return file.read_bytes()[24]  # of the header
+    if opened.format == "TIFF":
+        return max(opened.tag_v2.get(258, (1,)))
+    if opened.format == "JPEG2000":
+        content = file.read_bytes()
+        return 1 + (content[content.index(b"\xff\x51") + 40] & 127)  # of the first component in the segment SIZ
+    if opened.format == "PPM":  # the tile has the largest value there may be
+        return max((v.bit_length() for v in opened.tile[0].args if isinstance(v, int)), default=8)
+    return 8
 
 
 def _write_folder(out: pathlib.Path, originals: Originals) -> None:
