@@ -35,6 +35,8 @@ def main(argv):
     for field in overrides:
         if not field.startswith("data."):
             raise ConfigError(f"--config.{field} is not a field of the data; only --config.data.* can be given")
+    if "data.name" in overrides:
+        raise ConfigError(f"the data are named twice: {args.name}, and --config.data.name={overrides['data.name']}")
     if args.action == "show" and not args.out.is_dir():
         raise OutputError(f"--out={args.out} is no folder")
     settings = config.load(str(_CONFIG), {"data.name": args.name, **overrides})

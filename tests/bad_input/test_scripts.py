@@ -40,6 +40,7 @@ CASES = {
     f"sample.py --workdir={{w}}/conditional {OUT} --label=-1": (2, "--label=-1", "0..9"),
     f"sample.py --workdir={{w}}/conditional {OUT} --label=seven": (2, "--label", "'seven'"),
     f"sample.py --workdir={{w}}/run {OUT} --sampler=gausian": (2, "--sampler='gausian'", 'did you mean "gaussian"'),
+    "data.py show digits --config.data.name=mnist": (2, "the data are named twice: digits", "data.name=mnist"),
     "look.py --workdir={w}/run --num=1": (2, "--num=1 is not allowed", "2 or more"),
     "look.py --workdir={w}/run --sampler=codes": (2, "--sampler='codes'", "gmm, nearest_posterior, prior"),
     "sample.py --workdir={w}/run --out={w}/out.jpg": (2, "--out={w}/out.jpg must end in .png"),

@@ -214,6 +214,21 @@ def test_meta_is_plain_json(place):
     assert written["meta"]["splits"]["train"].keys() == {"images", "labels", "factors"}
 
 
+def test_a_cache_that_cannot_be_looked_at_and_a_user_without_a_home_are_one_line(place, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(cache.pathlib.Path, "is_file", refuse)
+        with pytest.raises(OutputError, match=r"cannot be written \(Permission denied\); set VAE_JAX_CACHE_DIR"):
+            cached(place, "key", lambda: None)
+    for name in "VAE_JAX_CACHE_DIR", "XDG_CACHE_HOME":
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(cache.pathlib.Path, "expanduser", lambda _: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(OutputError, match=r"there is no cache folder \(no home\); set VAE_JAX_CACHE_DIR"):
+        default_cache_dir()
+
+
 def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
     monkeypatch.setenv("VAE_JAX_CACHE_DIR", str(tmp_path / "mine"))
     assert default_cache_dir() == tmp_path / "mine"

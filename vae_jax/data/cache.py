@@ -55,9 +55,16 @@ class Stored:
 
 
 def default_cache_dir() -> pathlib.Path:
-    """Return $VAE_JAX_CACHE_DIR, or vae_jax in the user's cache folder."""
-    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return pathlib.Path(os.environ.get("VAE_JAX_CACHE_DIR") or home / "vae_jax").expanduser()
+    """Return $VAE_JAX_CACHE_DIR, or vae_jax in the user's cache folder.
+
+    Raises:
+        OutputError: neither is set, and the user has no home.
+    """
+    given, caches = os.environ.get("VAE_JAX_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        return pathlib.Path(given or pathlib.Path(caches or "~/.cache", "vae_jax")).expanduser()
+    except RuntimeError as error:
+        raise OutputError(f"there is no cache folder ({error}); set VAE_JAX_CACHE_DIR to one") from error
 
 
 def cached(place: Place, key: str, make: Callable[[], Dataset]) -> Dataset:
@@ -92,9 +99,7 @@ def _locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = open(folder.with_name(folder.name + ".lock"), "a")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise OutputError(
-            f"the cache folder {place.cache_dir} cannot be written ({error.strerror}); set VAE_JAX_CACHE_DIR to another"
-        ) from error
+        raise _not_ours(place, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -104,9 +109,19 @@ def _locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
         yield
 
 
+def _not_ours(place: Place, error: OSError) -> OutputError:
+    return OutputError(
+        f"the cache folder {place.cache_dir} cannot be written ({error.strerror}); set VAE_JAX_CACHE_DIR to another"
+    )
+
+
 def _open(folder: pathlib.Path, place: Place) -> Dataset | None:
     """Return the set in a folder of the cache, or None where there is none or it is damaged."""
-    if not (folder / "meta.json").is_file():
+    try:
+        there = (folder / "meta.json").is_file()
+    except OSError as error:
+        raise _not_ours(place, error) from error
+    if not there:
         return None
     try:
         meta = _read_meta(folder)

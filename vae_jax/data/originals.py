@@ -90,7 +90,10 @@ def _find(folders: Sequence[pathlib.Path], original: Original) -> pathlib.Path |
 def _check(path: pathlib.Path, original: Original) -> None:
     published = path.name == original.name
     expected = original.sha256 if published else original.content_sha256
-    found = hashlib.sha256(path.read_bytes() if published else contents(path)).hexdigest()
+    try:
+        found = hashlib.sha256(path.read_bytes() if published else contents(path)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if expected and found != expected:
         what = "it" if published else "its content"
         raise DataError(

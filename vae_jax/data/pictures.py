@@ -38,19 +38,29 @@ def picture_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the picture files below a folder, sorted; hidden ones are none.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, a folder cannot be read, or links lead to one twice: its pictures would be in several
+            splits.
     """
-    found = []
-    for where, folders, names in os.walk(folder, followlinks=True):
+    found: dict[str, pathlib.Path] = {}  # by where it is in truth
+    there: dict[str, str] = {}
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(where)
+        if there.setdefault(real, where) != where:
+            raise DataError(f"{where} and {there[real]} are the same folder; remove the link")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            pathlib.Path(where, name)
-            for name in names
-            if not name.startswith(".") and pathlib.PurePath(name).suffix.lower() in SUFFIXES
-        ]
+        for name in sorted(names):
+            if not name.startswith(".") and pathlib.PurePath(name).suffix.lower() in SUFFIXES:
+                file, target = pathlib.Path(where, name), os.path.join(real, name)
+                other = found.setdefault(os.path.realpath(target) if os.path.islink(target) else target, file)
+                if other != file:
+                    raise DataError(f"{file} and {other} are the same picture; remove the link")
     if not found:
         raise DataError(f"{folder} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return sorted(found)
+    return sorted(found.values())
+
+
+def _unreadable(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def open_picture(file: str | pathlib.Path | BinaryIO, name: str = "") -> Image.Image:

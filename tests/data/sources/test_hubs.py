@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import os
 import shutil
 import socket
 
@@ -93,6 +94,19 @@ def test_encoded_pictures_and_their_label_are_read_from_the_newest_version(tfds_
         np.testing.assert_array_equal(dataset.splits["test"].labels, np.arange(60, 80) % 2)
         assert dataset.origin == "tensorflow-datasets faces 2.10.0"
     assert len(tfds_place.say.__self__) == 1
+
+
+def test_a_set_that_is_prepared_anew_is_decoded_anew(prepared, tfds_place, tmp_path):
+    """dataset_info.json may be the same to the byte: it has sizes, and no content."""
+    shutil.copytree(prepared / "faces", tmp_path / "mine" / "faces")
+    mine = Place(tmp_path / "mine", tfds_place.cache_dir, tfds_place.say)
+    for said, place in (1, tfds_place), (2, mine), (2, mine):
+        hubs.tfds(place, dataset="faces")
+        assert len(tfds_place.say.__self__) == said
+    for file in (tmp_path / "mine" / "faces").rglob("*train*"):
+        os.utime(file, (1, 1))
+    hubs.tfds(mine, dataset="faces")
+    assert len(tfds_place.say.__self__) == 3
 
 
 def test_several_classes_are_factors(tfds_place):

@@ -1,5 +1,6 @@
 """Your own pictures: folders and arrays become disjoint splits, or one line that names the file and the rule."""
 
+import os
 import pathlib
 import pickle
 import zipfile
@@ -50,6 +51,52 @@ def test_a_flat_folder_is_split_without_labels(place, draw):
     first = np.asarray(Image.open(place.data_dir / "000.png"))
     found = [image for split in dataset.splits.values() for image in split.images[:] if image[0, 0, 0] == 0]
     np.testing.assert_array_equal(found[0][..., 0], first)
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "said"),
+    [
+        ("cat/again", "..", "{0}/cat/again and {0} are the same folder; remove the link"),
+        ("pussy", "cat", "{0}/pussy and {0}/cat are the same folder"),
+        ("dog/x.png", "../cat/000.png", "{0}/dog/x.png and {0}/cat/000.png are the same picture"),
+    ],
+)
+def test_no_link_brings_a_picture_into_two_splits(place, draw, link, target, said):
+    draw(*names("cat/", 5), *names("dog/", 5))
+    (place.data_dir / link).symlink_to(target)
+    assert said.format(place.data_dir) in refusal(lambda: own.folder(place))
+
+
+def test_links_to_pictures_elsewhere_are_followed_and_broken_ones_told(place, draw, tmp_path_factory):
+    draw(*names("cat/", 5), *names("dog/", 5))
+    away = tmp_path_factory.mktemp("away") / "dog"
+    (place.data_dir / "dog").rename(away)
+    (place.data_dir / "dog").symlink_to(away)
+    assert sum(own.folder(place, validation=0.2, test=0.2).sizes.values()) == 10
+    (place.data_dir / "cat" / "gone.png").symlink_to("nowhere")
+    assert "cat/gone.png" in refusal(lambda: own.folder(place))
+    skipping = own.folder(place, on_error="skip", validation=0.2, test=0.2)
+    assert sum(skipping.sizes.values()) == 10 and "gone.png" in str(skipping.skipped)
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(place, draw, monkeypatch):
+    draw(*names("cat/", 5), *names("dog/", 5))
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert "dog cannot be read: Permission denied" in refusal(lambda: own.folder(place))
+
+
+def test_test_pictures_beside_no_folder_train_are_no_class(place, draw):
+    draw(*names("train_images/", 10), *names("test/", 6))
+    assert "/test is beside no folder 'train'; name that of the training pictures so" in refusal(
+        lambda: own.folder(place)
+    )
 
 
 def test_class_folders_become_labels_and_every_split_has_every_class(place, draw):
@@ -232,7 +279,8 @@ def test_missing_splits_are_cut_from_train(npz_folder, gone):
 @pytest.mark.parametrize("labelled", [True, False])
 def test_npy_files_stay_on_disk(place, labelled):
     images = RNG.integers(0, 256, (20, 4, 5, 3), np.uint8)
-    for name in SPLITS:
+    images = images if labelled else images.astype(np.float32) / 255
+    for name in "train", "val" if labelled else "validation", "test":
         np.save(place.data_dir / f"{name}.npy", images)
         if labelled:
             np.save(place.data_dir / f"{name}_labels.npy", np.arange(20) % 4)

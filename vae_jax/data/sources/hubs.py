@@ -61,7 +61,8 @@ def tfds(
         parts, factors = _tfds_parts(found)
         return assemble(dataset, parts, rules, f"tensorflow-datasets {dataset} {found.name}", factors)
 
-    identity = ["tfds", dataset, found.name, (found / "dataset_info.json").read_text(), rules]
+    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in found.iterdir() if f.is_file())
+    identity = ["tfds", dataset, str(found.resolve()), files, rules]
     return decode_once(place, dataset, identity, make)
 
 

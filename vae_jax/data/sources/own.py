@@ -46,7 +46,7 @@ def folder(
     root = _home(place, None)
     files = picture_files(root)
     rules = Rules(size, fit, channels, on_error, validation, test)
-    stats = [(f"{file.relative_to(root)}", file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(f"{file.relative_to(root)}", *_stat(file)) for file in files]
 
     def make() -> Dataset:
         return assemble("folder", _parts(root, files), rules, f"pictures of the folder {root.resolve().name}")
@@ -59,7 +59,8 @@ def npz(place: Place, *, validation: float = 0.1, test: float = 0.1) -> Dataset:
     """Arrays of --data_dir: train.npz with `images` and, if you have them, `labels`; or train.npy, train_labels.npy.
 
     Images are [N,H,W] or [N,H,W,C]; float in [0, 1], or uint8 in 0..255 or, in all files, 0..1; labels are [N] whole
-    numbers from 0. validation.npz and test.npz hold the other splits; what is missing is cut from train.
+    numbers from 0. validation.npz (or val, valid, dev) and test.npz hold the other splits; what is missing is cut from
+    train.
 
     Args:
         place: its data_dir is the folder.
@@ -91,6 +92,15 @@ def npz(place: Place, *, validation: float = 0.1, test: float = 0.1) -> Dataset:
     return Dataset("npz", splits, levels, num_classes, f"arrays of the folder {where.name}{cut}")
 
 
+def _stat(file: pathlib.Path) -> tuple[int, int]:
+    """Return what changes when a file is written; of one that cannot be looked at, opening it will tell."""
+    try:
+        found = file.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
 def _home(place: Place, inner: str | None) -> pathlib.Path:
     if place.data_dir is None:
         raise DataError(f"data {inner or 'folder'!r} needs a folder: give --data_dir=FOLDER or set VAE_JAX_DATA_DIR")
@@ -103,6 +113,8 @@ def _parts(root: pathlib.Path, files: list[pathlib.Path]) -> dict[str, Collectio
     """Sort files into splits, where the first folder below the root names one, and classes, by the folder below it."""
     tops = {file.relative_to(root).parts[0] for file in files}
     by_split = "train" in {_split_of(top) for top in tops}
+    if other := [top for top in sorted(tops) if _split_of(top) in SPLITS and (root / top).is_dir() and not by_split]:
+        raise DataError(f"{root / other[0]} is beside no folder 'train'; name that of the training pictures so")
     parts: dict[str, list[tuple[pathlib.Path, str]]] = {}
     for file in files:
         *folders, _ = file.relative_to(root).parts
@@ -133,7 +145,9 @@ def _split_of(name: str) -> str:
 
 
 def _array_files(where: pathlib.Path, split: str) -> list[pathlib.Path]:
-    return [path for path in (where / f"{split}.npz", where / f"{split}.npy") if path.is_file()][:1]
+    names = [split, *(name for name, of in _SPLIT_NAMES.items() if of == split)]
+    paths = [where / f"{name}.{kind}" for name in names for kind in ("npz", "npy")]
+    return [path for path in paths if path.is_file()][:1]
 
 
 def _read_npz(path: pathlib.Path) -> Split:
@@ -180,7 +194,7 @@ def _split(path: pathlib.Path, images: np.ndarray, labels: np.ndarray | None) ->
         raise DataError(f"{path}: 'images' of shape {images.shape}, expected the channels last, [N,H,W,C], and 1 or 3")
     if np.issubdtype(images.dtype, np.floating):
         with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused as such
-            images = images.astype(np.float32)
+            images = images.astype(np.float32, copy=False)
     if labels is not None:
         whole = isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.integer)
         if not whole or labels.ndim != 1 or ((labels < 0) | (labels >= 2**31 - 1)).any():
