@@ -54,7 +54,7 @@ def _iwae_5(config):
 
 def _iwae_50(config):
     """The importance-weighted bound of 50 draws."""
-    _draws(config, 50, batch_size=50, learning_rate=2e-3, epochs=300)
+    _draws(config, 50, batch_size=50, learning_rate=1e-3, epochs=500)
     _importance_weighted(config)
 
 
