@@ -75,6 +75,11 @@ def test_a_run_is_what_its_files_say(path):
     assert [run for run in sweeps.run_names(path) if sweeps.is_open(path, run)] == ["0003", "0004"]
 
 
+def test_a_folder_whose_driver_was_killed_at_once_has_no_jobs(path):
+    shutil.rmtree(path / "jobs")
+    assert sweeps.job_names(path) == [] and sweeps.live_runs(path) == frozenset()
+
+
 def test_there_is_no_last_job(path):
     runs = sweeps.add_runs(path, points(3))
     (path / "jobs" / "9998.json").write_text(json.dumps({"runs": [], "given_up": []}))

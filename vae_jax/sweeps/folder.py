@@ -86,7 +86,11 @@ def run_names(path: pathlib.Path) -> list[str]:
 
 def job_names(path: pathlib.Path) -> list[str]:
     """Return the names of all jobs, in order."""
-    return in_order(name.removesuffix(".json") for name in os.listdir(path / "jobs") if name.endswith(".json"))
+    try:
+        found = os.listdir(path / "jobs")
+    except FileNotFoundError:  # of a driver that was killed just here
+        return []
+    return in_order(name.removesuffix(".json") for name in found if name.endswith(".json"))
 
 
 def in_order(names: Iterable[str]) -> list[str]:
