@@ -99,7 +99,7 @@ def _locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = open(folder.with_name(folder.name + ".lock"), "a")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise _not_ours(place, error) from error
+        raise _cannot_write(place, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,7 +109,7 @@ def _locked(folder: pathlib.Path, place: Place) -> Iterator[None]:
         yield
 
 
-def _not_ours(place: Place, error: OSError) -> OutputError:
+def _cannot_write(place: Place, error: OSError) -> OutputError:
     return OutputError(
         f"the cache folder {place.cache_dir} cannot be written ({error.strerror}); set VAE_JAX_CACHE_DIR to another"
     )
@@ -120,7 +120,7 @@ def _open(folder: pathlib.Path, place: Place) -> Dataset | None:
     try:
         there = (folder / "meta.json").is_file()
     except OSError as error:
-        raise _not_ours(place, error) from error
+        raise _cannot_write(place, error) from error
     if not there:
         return None
     try:

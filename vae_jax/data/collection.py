@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,15 @@ class Decoded:
 
     def _one(self, i: int) -> np.ndarray:
         return fitted(self.collection.load(i), self.shape[1:], self.fit)
+
+
+def stamp(file: pathlib.Path) -> tuple[int, int]:
+    """Return size and time, which change with a file; of one that cannot be looked at, opening it will tell."""
+    try:
+        found = file.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def decode_once(place: Place, name: str, identity: Sequence[Any], make: Callable[[], Dataset]) -> Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 from vae_jax.data.order import permutation
 from vae_jax.errors import DataError
 
+VALIDATION = ("validation", "valid", "val", "dev")  # what others call that split
 _SEED = 1797  # of the permutation: no option, so that a set has one split only
 
 

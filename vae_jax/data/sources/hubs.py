@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from vae_jax.data.cache import Place
-from vae_jax.data.collection import Collection, Rules, assemble, decode_once
+from vae_jax.data.collection import Collection, Rules, assemble, decode_once, stamp
 from vae_jax.data.dataset import Dataset
 from vae_jax.data.originals import reachable
 from vae_jax.data.pictures import open_picture
+from vae_jax.data.splitting import VALIDATION
 from vae_jax.errors import DataError
 
-_SPLITS = dict.fromkeys(("validation", "valid", "val", "dev"), "validation") | {"train": "train", "test": "test"}
+_SPLITS = dict.fromkeys(VALIDATION, "validation") | {"train": "train", "test": "test"}
 
 
 def tfds(
@@ -61,7 +62,7 @@ def tfds(
         parts, factors = _tfds_parts(found)
         return assemble(dataset, parts, rules, f"tensorflow-datasets {dataset} {found.name}", factors)
 
-    files = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in found.iterdir() if f.is_file())
+    files = sorted((file.name, *stamp(file)) for file in found.iterdir() if file.is_file())
     identity = ["tfds", dataset, str(found.resolve()), files, rules]
     return decode_once(place, dataset, identity, make)
 

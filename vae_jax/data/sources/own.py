@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from vae_jax.data.cache import Place
-from vae_jax.data.collection import Collection, Rules, assemble, decode_once
+from vae_jax.data.collection import Collection, Rules, assemble, decode_once, stamp
 from vae_jax.data.dataset import SPLITS, Dataset, Split
 from vae_jax.data.pictures import open_picture, picture_files
-from vae_jax.data.splitting import stratified_parts
+from vae_jax.data.splitting import VALIDATION, stratified_parts
 from vae_jax.errors import DataError
 
-_SPLIT_NAMES = {"valid": "validation", "val": "validation", "dev": "validation", "training": "train"}
+_SPLIT_NAMES = dict.fromkeys(VALIDATION, "validation") | dict.fromkeys(("train", "training"), "train")
 
 
 def folder(
@@ -46,7 +46,7 @@ def folder(
     root = _home(place, None)
     files = picture_files(root)
     rules = Rules(size, fit, channels, on_error, validation, test)
-    stats = [(f"{file.relative_to(root)}", *_stat(file)) for file in files]
+    stats = [(f"{file.relative_to(root)}", *stamp(file)) for file in files]
 
     def make() -> Dataset:
         return assemble("folder", _parts(root, files), rules, f"pictures of the folder {root.resolve().name}")
@@ -92,15 +92,6 @@ def npz(place: Place, *, validation: float = 0.1, test: float = 0.1) -> Dataset:
     return Dataset("npz", splits, levels, num_classes, f"arrays of the folder {where.name}{cut}")
 
 
-def _stat(file: pathlib.Path) -> tuple[int, int]:
-    """Return what changes when a file is written; of one that cannot be looked at, opening it will tell."""
-    try:
-        found = file.stat()
-    except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
-
-
 def _home(place: Place, inner: str | None) -> pathlib.Path:
     if place.data_dir is None:
         raise DataError(f"data {inner or 'folder'!r} needs a folder: give --data_dir=FOLDER or set VAE_JAX_DATA_DIR")
@@ -113,8 +104,9 @@ def _parts(root: pathlib.Path, files: list[pathlib.Path]) -> dict[str, Collectio
     """Sort files into splits, where the first folder below the root names one, and classes, by the folder below it."""
     tops = {file.relative_to(root).parts[0] for file in files}
     by_split = "train" in {_split_of(top) for top in tops}
-    if other := [top for top in sorted(tops) if _split_of(top) in SPLITS and (root / top).is_dir() and not by_split]:
-        raise DataError(f"{root / other[0]} is beside no folder 'train'; name that of the training pictures so")
+    strays = [root / top for top in sorted(tops) if _split_of(top) in SPLITS and (root / top).is_dir()]
+    if strays and not by_split:
+        raise DataError(f"{strays[0]} is beside no folder 'train'; name that of the training pictures so")
     parts: dict[str, list[tuple[pathlib.Path, str]]] = {}
     for file in files:
         *folders, _ = file.relative_to(root).parts
@@ -145,7 +137,7 @@ def _split_of(name: str) -> str:
 
 
 def _array_files(where: pathlib.Path, split: str) -> list[pathlib.Path]:
-    names = [split, *(name for name, of in _SPLIT_NAMES.items() if of == split)]
+    names = dict.fromkeys([split, *(name for name, of in _SPLIT_NAMES.items() if of == split)])
     paths = [where / f"{name}.{kind}" for name in names for kind in ("npz", "npy")]
     return [path for path in paths if path.is_file()][:1]
 

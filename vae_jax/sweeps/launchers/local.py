@@ -83,8 +83,7 @@ class Local:
     def _room(self, task: Task, others: int) -> bool:
         alive = self._alive()
         promised = sum(max(one.task.memory_mb - _taken_mb(one.process.pid), 0.0) for one in alive)
-        running = len(alive) + others
-        return not running or task.memory_mb + promised <= _available_mb()
+        return not (alive or others) or task.memory_mb + promised <= _available_mb()
 
     def _start(self, task: Task, others: Collection[int | None]) -> None:
         ours = {one.slot for one in self._alive()}
