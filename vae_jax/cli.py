@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vae_jax.build import component, components, nearest
-from vae_jax.errors import INTERRUPTED, ConfigError, UserError, is_out_of_memory
+from vae_jax.errors import INTERRUPTED, ConfigError, UserError, complain, is_out_of_memory
 from vae_jax.reporting.tracking import unfinished_trackers
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.hosts import end_process
@@ -229,5 +229,5 @@ def _unknown(flags: argparse.ArgumentParser, arg: str) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    complain(f"error: {message}")
     return code

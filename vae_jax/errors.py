@@ -3,9 +3,20 @@
 Every message is one line: what was given, what was expected, what to do.
 """
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 
 INTERRUPTED = 130  # the exit code after a second Ctrl-C
+
+
+def complain(line: str) -> None:
+    """Write one line to standard error, whole between those of other threads, whether or not anybody reads it."""
+    try:
+        sys.stderr.write(" ".join(line.split()) + "\n")  # print() writes twice where PYTHONUNBUFFERED is set
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (else the exit code would become that of a failed flush)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -10,14 +10,13 @@ import contextlib
 import importlib
 import pathlib
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vae_jax.build import component
-from vae_jax.errors import ConfigError
+from vae_jax.errors import ConfigError, complain
 
 SECONDS = 30.0  # that the end of a run waits for its trackers, all of them together
 _THREAD = "tracker "
@@ -145,8 +144,7 @@ class _Background:
     def _drop(self, reason: str) -> None:
         if not self._off:
             self._off = True
-            with contextlib.suppress(OSError, ValueError):  # whoever reads standard error may have gone
-                print(f"tracker {self.name} is off: {reason}; metrics.jsonl has everything", file=sys.stderr)
+            complain(f"tracker {self.name} is off: {reason}; metrics.jsonl has everything")
 
 
 def _one_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from vae_jax.errors import ConfigError, Preempted
+from vae_jax.errors import ConfigError, Preempted, complain
 
 MOMENT = 1.0  # seconds in which the news of a cause overtake its consequences
 SILENCE = 45.0  # seconds without a word after which a process counts as gone
@@ -127,7 +127,7 @@ class Hosts:
     def _end(self, code: int, text: str, wait: float = MOMENT / 2) -> None:
         """End this process, whose main thread may wait for ever, unless it reports an error already."""
         if self._ending.acquire(blocking=False):
-            print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+            complain(f"error: {text}")
             self._tell(code, text, wait)
             os._exit(code)
 
