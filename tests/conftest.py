@@ -6,8 +6,11 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling takes most of the time of the tests; so it takes half as long. For the rest see `environment_of_users`.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
+import fcntl
 import functools
+import hashlib
 import pathlib
+import random
 import shutil
 import tempfile
 
@@ -31,18 +34,24 @@ def environment_of_users() -> dict[str, str]:
 
 
 def pytest_addoption(parser):
-    """Add --faults."""
+    """Add --faults and --order."""
     text = "which faults to inject: a few, or all, which also writes docs/faults.jsonl and docs/faults.md"
     parser.addoption("--faults", choices=("short", "full"), default="short", help=text)
+    parser.addoption("--order", type=int, metavar="SEED", help="shuffle the files, and the tests of each file")
 
 
 def pytest_configure(config):
-    """Give the session caches of its own, which its workers and the processes of its tests inherit."""
+    """Set the caches. The test processes keep compiled programs in .pytest_cache between sessions.
+
+    The processes that tests start use a cache of the session: when one is killed, it leaves a truncated entry there.
+    """
+    config.addinivalue_line("markers", "long: run by `make test-all` only, see docs/testing.md")
+    kept = ROOT / ".pytest_cache" / "xla"
     if not hasattr(config, "workerinput"):
         os.environ["VAE_JAX_CACHE_DIR"] = tempfile.mkdtemp(prefix="vae_jax-tests-")
-        # Many tests compile what another one has compiled.
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ["VAE_JAX_CACHE_DIR"], "xla")
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+        _limit_size(kept, jax.__version__)
+    jax.config.update("jax_compilation_cache_dir", str(kept / jax.__version__))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     from tests.faults.record import Record
@@ -50,16 +59,30 @@ def pytest_configure(config):
     config.pluginmanager.register(Record(config))
 
 
+def _limit_size(folder, version, megabytes=1000):
+    """Delete the compiled programs of other versions of JAX, and the oldest ones beyond a total size."""
+    files = [(path.parent.name != version, -path.stat().st_mtime, path) for path in folder.glob("*/*")]
+    total = 0
+    for other, _, path in sorted(files):
+        total += path.stat().st_size
+        if other or total > megabytes * 1e6:
+            path.unlink()
+
+
 LONGEST = ("test_notebook.py", "test_slurm.py", "test_hosts.py", "test_members.py", "test_member_keep.py")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, which trains the runs they share once, unless they are in a group.
+def pytest_collection_modifyitems(config, items):
+    """Keep the tests of a file in one process, because they share fixtures, unless they are in a group.
 
-    The longest come first, lest one process works alone at the end.
+    The longest files come first: otherwise one process works alone at the end.
     """
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if (seed := config.getoption("order")) is not None:
+        rng = random.Random(seed)
+        places = {path: rng.random() for path in sorted({item.path for item in items})}
+        items.sort(key=lambda item: (places[item.path], rng.random()))
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
@@ -98,17 +121,26 @@ def data_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def saved_run(tmp_path_factory):
-    """Return (config spec, **overrides) -> the folder of a run of it, trained once per session; never write a config
-    of another run into it. Overrides are written a__b=value for a.b."""
+def saved_run(tmp_path_factory, worker_id):
+    """Return (config spec, data_dir, **overrides) -> a folder with the finished run, trained once for all processes.
+
+    Each process has a copy of its own, which may be written to. Overrides are written a__b=value for a.b.
+    """
     from tests.variants import load
     from vae_jax import run
 
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "runs"
+    shared.mkdir(exist_ok=True)
+
     @functools.cache
     def folder(spec, data_dir=None, **overrides):
-        path = tmp_path_factory.mktemp("saved")
-        run.train(load(spec, **overrides), path, data_dir)
-        return path
+        name = hashlib.sha256(repr((spec, data_dir, sorted(overrides.items()))).encode()).hexdigest()[:16]
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / name / "results.json").exists():
+                run.train(load(spec, **overrides), shared / name, data_dir)
+        return pathlib.Path(shutil.copytree(shared / name, tmp_path_factory.mktemp("saved") / name))
 
     return folder
 

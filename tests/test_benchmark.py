@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.script import run_script
 from vae_jax.benchmark import flax_example, ours, settings
 from vae_jax.benchmark.data import write_data
 from vae_jax.benchmark.machine import describe
@@ -22,14 +21,9 @@ from vae_jax.benchmark.table import markdown
 from vae_jax.errors import ConfigError
 
 
-def script(root, *flags):
-    command = [sys.executable, str(root / "scripts" / "benchmark.py"), *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200)
-
-
-def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(root, tmp_path):
+def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(tmp_path):
     out = tmp_path / "b.json"
-    done = script(root, "--quick", "--only=ours", f"--out={out}")
+    done = run_script("benchmark.py", "--quick", "--only=ours", f"--out={out}")
     assert (done.returncode, done.stderr) == (0, "")
     result, table = json.loads(out.read_text()), out.with_suffix(".md").read_text()
     (row,) = result["rows"]
@@ -41,9 +35,9 @@ def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(root, tmp_path)
     assert table in done.stdout and "| mlp | 128 | fp32 | ours |" in table
 
 
-def test_a_quick_run_of_scaling_has_rows_of_every_axis_a_table_and_a_picture(root, tmp_path):
+def test_a_quick_run_of_scaling_has_rows_of_every_axis_a_table_and_a_picture(tmp_path):
     out = tmp_path / "s.json"
-    done = script(root, "--what=scaling", "--quick", f"--out={out}")
+    done = run_script("benchmark.py", "--what=scaling", "--quick", f"--out={out}")
     assert (done.returncode, done.stderr) == (0, "")
     rows, table = json.loads(out.read_text())["rows"], out.with_suffix(".md").read_text()
     assert not any("skipped" in row for row in rows) and table in done.stdout
@@ -89,8 +83,8 @@ def test_devices_that_are_not_there_are_not_measured(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["--only=ours", "--nets=mlp", "--num_members=2"])
-def test_scaling_refuses_flags_that_it_would_not_heed(root, flag):
-    done = script(root, "--what=scaling", flag)
+def test_scaling_refuses_flags_that_it_would_not_heed(flag):
+    done = run_script("benchmark.py", "--what=scaling", flag)
     assert done.returncode == 2 and done.stderr.startswith(f"error: {flag.partition('=')[0]} is not for --what=scaling")
 
 
@@ -111,8 +105,8 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["--only=none", "--nets=none", "--batch_sizes=1e3", "--precisions=fp8", "--rounds=0"])
-def test_mistakes_are_one_line_and_2(root, flag):
-    done = script(root, "--quick", flag)
+def test_mistakes_are_one_line_and_2(flag):
+    done = run_script("benchmark.py", "--quick", flag)
     assert done.returncode == 2 and done.stderr.startswith(f"error: {flag}") and done.stderr.count("\n") == 1
 
 

@@ -1,22 +1,20 @@
 """scripts/data.py as a user types it."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.script import run_script
 from vae_jax.build import components
 
 
 def run(*flags, cwd=ROOT, **environment):
     env = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"} | environment
     env |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing is to be downloaded
-    command = [sys.executable, str(ROOT / "scripts" / "data.py"), *map(str, flags)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+    return run_script("data.py", *flags, cwd=cwd, env=env)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import json
 import pathlib
 import shutil
 import socket
-import subprocess
 import sys
 
 import jax
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import hub_server
+from tests.script import output_of
 from tests.variants import load as load_config
 from vae_jax import hub, run
 from vae_jax.data.dataset import described
@@ -238,14 +238,9 @@ def test_without_network_it_is_said(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("pushed")
-def test_the_script_and_one_that_follows(root, tmp_path):
-    def script(name, *flags):
-        command = [sys.executable, str(root / "scripts" / f"{name}.py"), *flags]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    out = script("hub", "pull", REPO, f"--workdir={tmp_path / 'run'}")
+def test_the_script_and_one_that_follows(tmp_path):
+    out = output_of("hub", "pull", REPO, f"--workdir={tmp_path / 'run'}")
     assert f"vae on digits, from {REPO} at " in out
     assert "neg_elbo_nats" in out
-    assert "4 pictures" in script("sample", f"--workdir={tmp_path / 'run'}", "--num=4", f"--out={tmp_path / 'a.png'}")
+    flags = f"--workdir={tmp_path / 'run'}", "--num=4", f"--out={tmp_path / 'a.png'}"
+    assert "4 pictures" in output_of("sample", *flags)

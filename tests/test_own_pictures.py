@@ -1,14 +1,12 @@
 """A folder of pictures of all sorts, from the command line to a trained run."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.script import run_script
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +29,7 @@ def pictures(tmp_path_factory):
 def train(pictures, workdir, *more):
     flags = "--config=configs/folder.py:variant=autoencoder,runlocal", f"--data_dir={pictures}", f"--workdir={workdir}"
     small = "--config.data.size=12", "--config.model.encoder.channels=4,8", "--config.model.encoder.hidden=16"
-    command = [sys.executable, "scripts/train.py", *flags, *small, "--config.train.batch_size=16", *more]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    return run_script("train.py", *flags, *small, "--config.train.batch_size=16", *more)
 
 
 def test_a_run_on_own_pictures_lists_what_it_skipped(pictures, tmp_path):

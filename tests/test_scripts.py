@@ -1,28 +1,19 @@
 """The scripts as a user types them, one after another on one small conditional run."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.script import output_of
 from vae_jax.data.sources.embedded import digits
 
 
-def script(root, name, *flags, cwd=None):
-    command = [sys.executable, str(root / "scripts" / f"{name}.py"), *map(str, flags)]
-    done = subprocess.run(command, cwd=cwd or root, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def folder(root, tmp_path_factory):
+def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("scripts") / "a run é"
-    out = script(root, "train", "--config=configs/digits.py:variant=cvae,runlocal", f"--workdir={path}")
+    out = output_of("train", "--config=configs/digits.py:variant=cvae,runlocal", f"--workdir={path}")
     for word in (
         "neg_elbo_nats",
         "nll_nats",
@@ -35,9 +26,9 @@ def folder(root, tmp_path_factory):
     return path
 
 
-def test_evaluate_agrees_with_the_run_and_tightens_with_k(root, folder):
-    script(root, "evaluate", f"--workdir={folder}", "--num_samples=1")
-    script(root, "evaluate", f"--workdir={folder}", "--num_samples=150", "--split=validation", "--num_images=100")
+def test_evaluate_agrees_with_the_run_and_tightens_with_k(folder):
+    output_of("evaluate", f"--workdir={folder}", "--num_samples=1")
+    output_of("evaluate", f"--workdir={folder}", "--num_samples=150", "--split=validation", "--num_images=100")
     one = json.loads((folder / "evaluation-test-k1.json").read_text())
     final = json.loads((folder / "results.json").read_text())["test"]
     assert one["neg_elbo_nats"] == pytest.approx(final["neg_elbo_nats"], rel=1e-6)
@@ -45,7 +36,7 @@ def test_evaluate_agrees_with_the_run_and_tightens_with_k(root, folder):
     assert json.loads((folder / "evaluation-validation-first100-k150.json").read_text())["nll_num_samples"] == 150
 
 
-def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(root, folder, tmp_path):
+def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_path):
     flags = f"--workdir={folder}", "--num=9"
     for name, more in {
         "a": ["--label=7"],
@@ -53,16 +44,15 @@ def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(root, folder, 
         "c": ["--label=3"],
         "d": ["--label=7", "--seed=1"],
     }.items():
-        script(root, "sample", *flags, *more, f"--out={tmp_path / name}.png")
+        output_of("sample", *flags, *more, f"--out={tmp_path / name}.png")
     pictures = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in "abcd"}
     np.testing.assert_array_equal(pictures["a"], pictures["b"])
     assert np.abs(pictures["a"].astype(int) - pictures["c"]).mean() > 5
     assert np.abs(pictures["a"].astype(int) - pictures["d"]).mean() > 1
 
 
-def test_temperature_zero_draws_one_picture(root, folder, tmp_path):
-    script(
-        root,
+def test_temperature_zero_draws_one_picture(folder, tmp_path):
+    output_of(
         "sample",
         f"--workdir={folder}",
         "--num=4",
@@ -75,14 +65,13 @@ def test_temperature_zero_draws_one_picture(root, folder, tmp_path):
     np.testing.assert_array_equal(sheet[:half, :half], sheet[half : 2 * half, half : 2 * half])
 
 
-def test_reconstruct_reads_files_of_other_sizes_and_modes(root, folder, tmp_path):
+def test_reconstruct_reads_files_of_other_sizes_and_modes(folder, tmp_path):
     image = digits(None).splits["test"].images[0, ..., 0]
     label = int(digits(None).splits["test"].labels[0])
     picture = Image.fromarray((image * 15).astype(np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
     picture.save(tmp_path / "gray.png")
     picture.convert("RGB").save(tmp_path / "colour.jpg")
-    out = script(
-        root,
+    out = output_of(
         "reconstruct",
         f"--workdir={folder}",
         f"--label={label}",
@@ -95,8 +84,8 @@ def test_reconstruct_reads_files_of_other_sizes_and_modes(root, folder, tmp_path
         assert sheet.size[0] == sheet.size[1] >= 640
 
 
-def test_the_same_command_on_a_finished_run_prints_its_results(root, folder):
-    out = script(root, "train", "--config=configs/digits.py:variant=cvae,runlocal", f"--workdir={folder}")
+def test_the_same_command_on_a_finished_run_prints_its_results(folder):
+    out = output_of("train", "--config=configs/digits.py:variant=cvae,runlocal", f"--workdir={folder}")
     assert "holds this run, finished" in out
     assert "neg_elbo_nats" in out
 
@@ -105,6 +94,6 @@ def test_default_folder_is_named_by_the_config(root, tmp_path):
     for config in ("configs", "scripts"):
         (tmp_path / config).symlink_to(root / config)
     flags = "--config=configs/digits.py:variant=linear,runlocal", "--config.train.epochs=5"
-    assert "finished" not in script(root, "train", *flags, cwd=tmp_path)
-    assert "finished" in script(root, "train", *flags, cwd=tmp_path)
+    assert "finished" not in output_of("train", *flags, cwd=tmp_path)
+    assert "finished" in output_of("train", *flags, cwd=tmp_path)
     assert [p.name.startswith("digits-") for p in (tmp_path / "runs").iterdir()] == [True]

@@ -27,7 +27,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 def copy_checkout(folder: pathlib.Path) -> pathlib.Path:
     """Copy all files of the checkout that git does not ignore."""
-    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     for name in listed.stdout.decode().split("\0"):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

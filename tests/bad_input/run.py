@@ -1,19 +1,14 @@
 """A script, run as a user would run it, and what must hold whatever it is given."""
 
-import contextlib
-import importlib.util
-import io
 import os
 import pathlib
 import subprocess
 import sys
-from unittest import mock
 
-import jax
 import pytest
 
 from tests.conftest import ROOT
-from vae_jax import cli
+from tests.script import run_script
 
 CONFIG = f"--config={ROOT}/configs/digits.py"
 NEW = "--workdir={w}/new"
@@ -46,35 +41,11 @@ def environment(world):
     return env | dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
 
 
-def load(script):
-    """Return a script as a module."""
-    path = ROOT / "scripts" / script
-    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def ended(world, command):
-    """Run a script in this process, to save it a start, and return (exit code, standard error)."""
-    script, *flags = command.format(w=world).split(" ")
-    cache = jax.config.jax_compilation_cache_dir
-    with (
-        contextlib.chdir(world),
-        mock.patch.dict(os.environ, environment(world), clear=True),
-        mock.patch.object(sys, "argv", [str(ROOT / "scripts" / script), *flags]),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()) as err,
-    ):
-        code = cli._run(load(script).main)
-    jax.config.update("jax_compilation_cache_dir", cache)
-    return code, err.getvalue()
-
-
 def check(world, command, code, *told):
     """Check that a script prints one line that tells these words, ends with this code and leaves nothing behind."""
     before = contents(world)
-    found, err = ended(world, command)
+    script, *flags = command.format(w=world).split(" ")
+    found, _, err = run_script(script, *flags, cwd=world, env=environment(world))
     assert found == code, err
     assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
     for text in told:

@@ -5,7 +5,8 @@ from unittest import mock
 
 import pytest
 
-from tests.bad_input.run import BAD_INPUT, ROOT, check, load, run
+from tests.bad_input.run import BAD_INPUT, ROOT, check, run
+from tests.script import load_script
 from vae_jax import cli
 
 SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
@@ -25,7 +26,7 @@ def parser_of(script):
         raise _Found(flags)
 
     with mock.patch.object(cli, "_parse", stop), pytest.raises(_Found) as found:
-        load(script).main([])
+        load_script(script).main([])
     return found.value.args[0]
 
 

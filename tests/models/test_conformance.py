@@ -13,7 +13,9 @@ from vae_jax.training.optim import make_hypers
 from vae_jax.types import Spec
 
 SHAPE, CLASSES, SIZE = (9, 7, 2), 10, 7
-# All tests of a variant run in one process: they share its compiled functions.
+KEY, DRAWS = jax.random.key(1), 200
+# All tests of a variant run in one process and share its two compiled functions. The rest runs operation by operation,
+# most of which another variant has compiled.
 pytestmark = pytest.mark.parametrize(
     "variant", [pytest.param(variant, marks=pytest.mark.xdist_group(variant)) for variant in distinct_small()]
 )
@@ -30,8 +32,21 @@ def built(variant):
 
 @functools.cache
 def gradient_of(variant):
-    """Return the compiled gradient of the loss, (params, stats, batch, key, hypers, step); compiling takes longest."""
+    """Return the compiled gradient of the loss, (params, stats, batch, key, hypers, step)."""
     return jax.jit(jax.value_and_grad(built(variant)[1].loss, has_aux=True))
+
+
+@functools.cache
+def evaluated(variant):
+    """Return what `evaluate` and `log_weights` give for two batches that share three examples."""
+    _, model, hypers, params, stats = built(variant)
+
+    @jax.jit
+    def run(batch):
+        weights = model.log_weights and model.log_weights(params, stats, batch, jax.random.key(2), DRAWS)
+        return model.evaluate(params, stats, batch, KEY, hypers), weights
+
+    return [run(batch_of(range(start, start + SIZE))) for start in (0, 4)]
 
 
 @functools.cache
@@ -52,8 +67,7 @@ def test_parameters_are_plain_float_arrays_and_a_function_of_the_key(variant):
 
 def test_every_parameter_receives_a_finite_gradient(variant):
     _, _, hypers, params, stats = built(variant)
-    batch, key = batch_of(range(SIZE)), jax.random.key(1)
-    _, gradient = gradient_of(variant)(params, stats, batch, key, hypers, jnp.float32(3))
+    _, gradient = gradient_of(variant)(params, stats, batch_of(range(SIZE)), KEY, hypers, jnp.float32(3))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
@@ -61,9 +75,9 @@ def test_every_parameter_receives_a_finite_gradient(variant):
 
 def test_training_and_evaluation_compute_the_same_loss(variant):
     _, model, hypers, params, stats = built(variant)
-    batch, key = batch_of(range(SIZE)), jax.random.key(1)
-    (loss, (_, metrics)), _ = gradient_of(variant)(params, stats, batch, key, hypers, jnp.float32(jnp.inf))
-    values = jax.jit(model.evaluate)(params, stats, batch, key, hypers)
+    arguments = params, stats, batch_of(range(SIZE)), KEY, hypers, jnp.float32(jnp.inf)
+    (loss, (_, metrics)), _ = gradient_of(variant)(*arguments)
+    values, _ = evaluated(variant)[0]
     penalties = {name for name in metrics if name.startswith("penalty_")}  # of the whole batch, in training only
     assert float(loss) == pytest.approx(float(values["loss"].mean() + sum(metrics[p] for p in penalties)), rel=1e-5)
     of_batch = metrics.keys() - values.keys() - penalties  # k, M: what two players have of the whole batch
@@ -73,11 +87,7 @@ def test_training_and_evaluation_compute_the_same_loss(variant):
 
 
 def test_evaluation_is_per_example_and_ignores_how_examples_are_batched(variant):
-    _, model, hypers, params, stats = built(variant)
-    run = jax.jit(model.evaluate)
-    first, second = (
-        run(params, stats, batch_of(range(start, start + SIZE)), jax.random.key(1), hypers) for start in (0, 4)
-    )
+    (first, _), (second, _) = evaluated(variant)
     for name, value in first.items():
         assert value.shape == (SIZE,), name
         np.testing.assert_allclose(value[4:], second[name][: SIZE - 4], rtol=1e-4, atol=1e-5)
@@ -85,36 +95,31 @@ def test_evaluation_is_per_example_and_ignores_how_examples_are_batched(variant)
 
 def test_encode_is_deterministic_and_decode_returns_pictures(variant):
     config, model, _, params, stats = built(variant)
-    encode = jax.jit(lambda batch: model.encode(params, stats, batch))
     batch = batch_of(range(SIZE))
-    code = encode(batch)
+    code = model.encode(params, stats, batch)
     assert code.shape == (SIZE, config.model.latent)
-    np.testing.assert_array_equal(code, encode(batch))
-    picture = jax.jit(lambda z, label: model.decode(params, stats, z, label))(code, batch["label"])
+    np.testing.assert_array_equal(code, model.encode(params, stats, batch))
+    picture = model.decode(params, stats, code, batch["label"])
     assert picture.shape == (SIZE, *SHAPE)
     assert np.isfinite(picture).all()
 
 
 def test_importance_weights_average_to_the_bound(variant):
-    _, model, hypers, params, stats = built(variant)
-    if model.log_weights is None:
+    values, weights = evaluated(variant)[0]
+    if weights is None:
         return
-    count, batch = 1000, batch_of(range(SIZE))
-    values = jax.jit(lambda batch: model.log_weights(params, stats, batch, jax.random.key(1), count))(batch)
-    assert values.shape == (count, SIZE)
+    assert weights.shape == (DRAWS, SIZE)
     # The exact KL of the bound and the sampled one of the weights agree: same constants, same reduction.
-    expected = -jax.jit(model.evaluate)(params, stats, batch, jax.random.key(2), hypers)["neg_elbo_nats"].mean()
-    error = 5 * (values.std() / count**0.5 + values.std(axis=0).mean() / SIZE**0.5)
-    assert float(values.mean()) == pytest.approx(float(expected), abs=float(error))
+    error = 5 * (weights.std() / DRAWS**0.5 + weights.std(axis=0).mean() / SIZE**0.5)
+    assert float(weights.mean()) == pytest.approx(-float(values["neg_elbo_nats"].mean()), abs=float(error))
 
 
 def test_samples_follow_label_and_temperature(variant):
     config, model, _, params, stats = built(variant)
     if model.sample is None:
         return
-    draw = jax.jit(lambda label, temperature: model.sample(params, stats, jax.random.key(0), label, temperature))
     label = jnp.array([0, 0, 7])
-    warm, cold = draw(label, 1.0), draw(label, 0.0)
+    warm, cold = (model.sample(params, stats, jax.random.key(0), label, temperature) for temperature in (1.0, 0.0))
     assert warm.shape == (3, *SHAPE)
     assert np.abs(warm[0] - warm[1]).max() > 1e-6
     np.testing.assert_allclose(cold[0], cold[1], atol=1e-6)

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from tests.test_scripts import script
+from tests.script import output_of
 from tests.variants import load
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, DataError
@@ -210,9 +210,9 @@ def test_data_without_classes_and_conditional_models_are_refused():
         one_class.check(load(SPEC, model__condition=True), dataset)
 
 
-def test_one_class_as_a_user_types_it(root, tmp_path):
+def test_one_class_as_a_user_types_it(tmp_path):
     flags = f"--config=configs/{SPEC}", f"--workdir={tmp_path / 'run'}"
-    out = script(root, "one_class", *flags)
+    out = output_of("one_class", *flags)
     results = json.loads((tmp_path / "run" / "one_class.json").read_text())
     assert table(results) in out
     assert set(results["scores"]) == set(scored(0).scores)
@@ -222,6 +222,6 @@ def test_one_class_as_a_user_types_it(root, tmp_path):
     figures = one_class.measure([scored(0)], trained()[1].splits["test"].labels)["pca_smooth_error"]["classes"][0]
     for name, value in results["scores"]["pca_smooth_error"]["classes"][0].items():
         assert value == pytest.approx(figures[name], abs=1e-6), name
-    again = script(root, "one_class", *flags)
+    again = output_of("one_class", *flags)
     assert "holds this run, finished" in again
     assert table(results) in again

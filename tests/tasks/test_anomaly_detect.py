@@ -2,14 +2,12 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.test_scripts import script
+from tests.script import output_of, run_script
 from vae_jax.data.dataset import Split
 from vae_jax.errors import ConfigError
 from vae_jax.tasks.anomaly.detect import against, make_detector, rank
@@ -87,8 +85,8 @@ def pictures(tmp_path_factory, saved):
     return path
 
 
-def test_detect_as_a_user_types_it(root, folder, pictures, tmp_path):
-    out = script(root, "detect", f"--workdir={folder}", pictures, f"--out={tmp_path / 'found.png'}")
+def test_detect_as_a_user_types_it(folder, pictures, tmp_path):
+    out = output_of("detect", f"--workdir={folder}", pictures, f"--out={tmp_path / 'found.png'}")
     found = json.loads((tmp_path / "found.json").read_text())
     assert pathlib.Path(found["pictures"][0]["path"]).name == "white.png"
     assert len(found["pictures"]) == 4
@@ -96,7 +94,7 @@ def test_detect_as_a_user_types_it(root, folder, pictures, tmp_path):
     assert "anomalous" in out.splitlines()[0]
     with Image.open(tmp_path / "found.png") as sheet:
         assert sheet.width > 4 * 64
-    script(root, "detect", f"--workdir={folder}", "--against=digits")
+    output_of("detect", f"--workdir={folder}", "--against=digits")
     assert json.loads((folder / "against-digits.json").read_text())["anomalous"] == "digits"
 
 
@@ -113,10 +111,9 @@ def test_detect_as_a_user_types_it(root, folder, pictures, tmp_path):
         (["{own}", "--out=x.jpg"], 2, "must end in .png"),
     ],
 )
-def test_bad_input_is_one_line(root, folder, pictures, tmp_path, flags, code, message):
+def test_bad_input_is_one_line(folder, pictures, tmp_path, flags, code, message):
     filled = [flag.format(own=pictures, empty=tmp_path) for flag in flags]
-    command = [sys.executable, str(root / "scripts" / "detect.py"), f"--workdir={folder}", *filled]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = run_script("detect.py", f"--workdir={folder}", *filled, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert message in done.stderr

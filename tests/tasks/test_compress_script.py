@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.script import run_script
 from vae_jax.data.sources.embedded import digits
 from vae_jax.errors import ConfigError, DataError, OutputError
 from vae_jax.tasks.compression import container
@@ -32,22 +33,17 @@ def conditional(saved_run):
     return saved_run("digits.py:variant=cvae,runlocal", None, **BINARY, train__epochs=12)
 
 
-def compress(*words):
-    command = [sys.executable, "scripts/compress.py", *map(str, words)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
-
-
 def done(*words):
-    process = compress(*words)
-    assert (process.returncode, process.stderr) == (0, "")
-    return process.stdout
+    code, out, err = run_script("compress.py", *words)
+    assert (code, err) == (0, "")
+    return out
 
 
 def refused(code, *words):
-    process = compress(*words)
-    assert (process.returncode, process.stdout) == (code, "")
-    assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1
-    return process.stderr
+    found, out, err = run_script("compress.py", *words)
+    assert (found, out) == (code, "")
+    assert err.startswith("error: ") and err.count("\n") == 1
+    return err
 
 
 def test_an_array_comes_back_as_the_same_file_in_another_process(folder, tmp_path):
@@ -56,7 +52,8 @@ def test_an_array_comes_back_as_the_same_file_in_another_process(folder, tmp_pat
     size = (tmp_path / "a.vjx").stat().st_size
     assert f"250 pictures of 16000 bytes in {size} bytes, {8 * size / 16000:.4f} bits/dim" in out
     assert size < 16000 / 8  # fewer than the bits themselves
-    done("decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'b.npy'}")
+    command = [sys.executable, "scripts/compress.py", "decode", f"--workdir={folder}", tmp_path / "a.vjx"]
+    subprocess.run([*command, f"--out={tmp_path / 'b.npy'}"], cwd=ROOT, check=True, capture_output=True)
     assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["a.npy", "a.vjx", "b.npy"]
 

@@ -1,13 +1,12 @@
 """Disentanglement of a run: figures of known codes, and what is refused, as a function and as a script."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 
+from tests.script import run_script
 from tests.variants import load_small
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.data.feed import make_spec
@@ -72,12 +71,11 @@ def test_data_without_factors_and_too_few_pictures_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_script_refuses_in_one_line(saved_run, root):
+def test_script_refuses_in_one_line(saved_run):
     folder = saved_run("digits.py:variant=vae,runlocal")
 
     def refusal(*flags):
-        command = [sys.executable, str(root / "scripts" / "disentangle.py"), *flags]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+        done = run_script("disentangle.py", *flags)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         return done.stderr
 

@@ -1,13 +1,12 @@
 """Looking at generation, as a function and as a script, on saved runs of the embedded digits."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.script import run_script
 from vae_jax.tasks.generation import draw, interpolations, look, walks
 from vae_jax.tasks.samplers import Wanted
 from vae_jax.tasks.saved import open_saved
@@ -59,12 +58,11 @@ def test_walks_move_one_latent_per_row(saved):
     assert (np.abs(rows[:, 0] - rows[:, -1]).max((1, 2, 3)) > 1e-3).all()
 
 
-def test_script(saved_run, root):
+def test_script(saved_run):
     folder = saved_run("digits.py:variant=vae,runlocal")
 
     def script(*flags):
-        command = [sys.executable, str(root / "scripts" / "look.py"), f"--workdir={folder}", *flags]
-        return subprocess.run(command, capture_output=True, text=True, timeout=250)
+        return run_script("look.py", f"--workdir={folder}", *flags)
 
     done = script("--num=50", "--seed=3", "--sampler=gmm")
     assert (done.returncode, done.stderr) == (0, "")

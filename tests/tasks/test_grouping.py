@@ -1,17 +1,14 @@
 """Groups and probes of a saved run, and its script."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import scipy.stats
 from threadpoolctl import threadpool_limits
 
-from tests.conftest import ROOT
+from tests.script import run_script
 from vae_jax.errors import ConfigError
 from vae_jax.evaluation.clustering import Groups, agreement
 from vae_jax.tasks.grouping import Pictures, _save_groups, check_clusters, group, together
@@ -138,9 +135,7 @@ def test_the_number_of_groups_is_that_of_the_classes_if_it_can_be():
 
 
 def script(*flags):
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "scripts/group.py", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=250)
+    return run_script("group.py", *flags)
 
 
 def test_the_script_writes_figures_and_pictures(folder):

@@ -1,14 +1,12 @@
 """Restoration: what is measured, what is fitted to which split, and a user's own pictures of any size."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.script import run_script
 from vae_jax.evaluation.chroma import chroma, luminance
 from vae_jax.evaluation.image_quality import psnr_of
 from vae_jax.tasks.own_pictures import as_whole, by_shifts, by_tiles, resized
@@ -48,8 +46,7 @@ def colorizing(saved_run, coloured_pictures):
 
 
 def script(*args):
-    command = [sys.executable, "scripts/restore.py", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    return run_script("restore.py", *args)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """Every sampler on saved runs of the embedded digits: with a prior and without, with labels and without."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.script import run_script
 from vae_jax.build import components
 from vae_jax.errors import ConfigError
 from vae_jax.tasks import densities, samplers
@@ -102,13 +101,12 @@ def test_what_cannot_be_sampled_is_refused(opened):
         samplers.gaussian(trained, {name: values[:1] * 0 for name, values in train.items()}, Wanted(3, label=0))
 
 
-def test_script(saved_run, root, tmp_path):
+def test_script(saved_run, tmp_path):
     folder = saved_run("digits.py:variant=autoencoder,runlocal")
     environment = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"}
 
     def script(*flags):
-        command = [sys.executable, str(root / "scripts" / "sample.py"), f"--workdir={folder}", *flags]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+        return run_script("sample.py", f"--workdir={folder}", *flags, env=environment)
 
     for name in "", "--sampler=two_stage":
         out = tmp_path / f"out{name}.png"

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.script import run_script
 from vae_jax.data.sources.embedded import digits
 from vae_jax.errors import ConfigError, DataError, StorageError
 from vae_jax.tasks.gallery import folder_pictures, open_index, training_pictures
@@ -180,8 +178,7 @@ def _times(params, factor):
 
 
 def script(*flags):
-    command = [sys.executable, "scripts/search.py", *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
+    return run_script("search.py", *flags)
 
 
 def test_the_script_finds_neighbours_and_measures(saved, pictures, tmp_path):
