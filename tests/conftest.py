@@ -15,6 +15,7 @@ import shutil
 import tempfile
 
 import jax
+import numpy as np
 import pytest
 
 from vae_jax.data.cache import Place
@@ -103,6 +104,43 @@ def room_for_programs():
     yield
     if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+def _process_state():
+    """Return what of this process decides what other tests see: the environment and JAX's settings."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    names = (
+        "disable_most_optimizations",
+        "enable_x64",
+        "compilation_cache_dir",
+        "persistent_cache_min_compile_time_secs",
+    )
+    return environment, {name: getattr(jax.config, f"jax_{name}") for name in names}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchanged_process():
+    """Check that a file leaves the process as it found it, so that no test depends on which ran before it."""
+    before = _process_state()
+    yield
+    assert _process_state() == before
+
+
+@pytest.fixture(autouse=True)
+def fresh_numbers(request):
+    """Let `RNG` of the test's module start anew, so that what a test draws depends on no other test."""
+    rng = getattr(request.module, "RNG", np.random.default_rng(0))
+    rng.bit_generator.state = np.random.default_rng(0).bit_generator.state
+    yield
+    rng.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for fixtures of the module
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Compile with the optimisations that users have; the tests do without them, see the head of this file."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

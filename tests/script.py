@@ -49,8 +49,8 @@ def run_script(name, *flags, cwd=ROOT, env=None):
     ):
         warnings.simplefilter("ignore", DeprecationWarning)  # as outside of pytest
         code = cli._run(load_script(name).main)
-    for setting, value in settings.items():
-        jax.config.update(setting, value)
+        for setting, value in settings.items():
+            jax.config.update(setting, value)
     return Done(code, out.getvalue(), err.getvalue())
 
 

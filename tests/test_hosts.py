@@ -92,6 +92,7 @@ def stop(processes, folder, step):
         assert "SIGTERM: saved at step" in errors(text)[0]
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "host of several",
     injected="two processes are one run: SIGTERM to one of them, one instead of two, SIGKILL to either, a damaged "

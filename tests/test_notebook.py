@@ -44,6 +44,7 @@ def test_stored_without_outputs(root):
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # six models are trained: a minute on two free cores, more when they are shared
 def test_runs_and_holds_what_it_says(root, tmp_path):
     # One test, so that parallel workers do not each train the models.

@@ -1,7 +1,7 @@
 """The record of the faults: docs/faults.jsonl, a row a case, and docs/faults.md, which is rendered from it.
 
 A test is part of a case by `@pytest.mark.fault(CASE, injected=..., promised=...)`, whatever file it is in. `short` and
-`full` say how often a test that takes `attempt` is run in the two sets; with `short=0` it is in the full set only. One
+`full` say how often a test that takes `attempt` runs, by default once; all attempts but the first are `long`. A test
 that injects a fault many times calls `held()` after each that ended as promised. `--faults=full` runs the full set and
 writes the record: rows of cases that were not run stay.
 """
@@ -41,18 +41,13 @@ class Record:
         if "attempt" in metafunc.fixturenames:
             settings = metafunc.definition.get_closest_marker("fault").kwargs
             count = settings.get("full" if self.full else "short", 1)
-            metafunc.parametrize("attempt", range(max(count, 1)))
+            later = [pytest.param(attempt, marks=pytest.mark.long) for attempt in range(1, count)]
+            metafunc.parametrize("attempt", [0, *later])
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config, items):
-        """Leave out what is in the full set only, and note what a test is part of."""
-        marks = [(item, item.get_closest_marker("fault")) for item in items]
-        if not self.full:
-            left_out = [item for item, mark in marks if mark and mark.kwargs.get("short") == 0]
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
-        for item, mark in marks:
-            if mark:
+    def pytest_collection_modifyitems(self, items):
+        """Note what a test is part of."""
+        for item in items:
+            if mark := item.get_closest_marker("fault"):
                 told = {"case": mark.args[0], **{name: mark.kwargs[name] for name in ("injected", "promised")}}
                 item.user_properties.append(("fault", told))
 

@@ -61,11 +61,11 @@ def abstract(half_way):
     return parts.abstract
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "damaged file of the newest checkpoint, restored",
     injected="every file of the newest checkpoint by turns: a flipped bit (four times), truncated, emptied, deleted",
     promised="the newest step or the one before comes back, with the bits that were saved; never anything else",
-    short=0,
 )
 def test_damaged_file(tmp_path, half_way, abstract, held):
     newest, rng = steps(half_way)[-1], random.Random(0)
@@ -110,11 +110,11 @@ def test_damage_is_said_and_survived(tmp_path, half_way, undisturbed, attempt):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "all checkpoints damaged",
     injected="a file of every checkpoint is truncated",
     promised="exit code 74, one line, again and again: never a silent start from zero",
-    short=0,
 )
 def test_all_damaged(tmp_path, half_way):
     folder = copy(half_way, tmp_path / "run")
@@ -147,6 +147,7 @@ def test_foreign_checkpoint(tmp_path, half_way, attempt):
     assert step in steps(folder)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "another number of devices",
     injected="a run that starts on 4 devices goes on with 1, and ends on 8",
@@ -168,11 +169,11 @@ def test_other_devices(tmp_path, undisturbed_folder):
     np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "another version of JAX",
     injected="a run that was started with this JAX goes on with that of $VAE_JAX_OTHER_PYTHON, and the reverse",
     promised="resumes; every step once, figures equal to 1e-3; manifest.json names both versions",
-    short=0,
     full=2,
 )
 def test_other_jax(tmp_path, undisturbed_folder, attempt):

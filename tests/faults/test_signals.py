@@ -52,11 +52,11 @@ def test_signal(tmp_path, undisturbed, attempt):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "a signal twice",
     injected="SIGTERM twice, SIGINT twice, 0 to 50 ms apart, in training",
     promised="exit code 75, or 130 for Ctrl-C twice; one line; the same command ends with the same bits",
-    short=0,
     full=6,
 )
 def test_signal_twice(tmp_path, undisturbed, attempt):
@@ -74,11 +74,11 @@ def test_signal_twice(tmp_path, undisturbed, attempt):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "a stream, killed and interrupted",
     injected="SIGKILL, then Ctrl-C to the group of processes, into a run that streams its data with 2 workers or none",
     promised="exit code 75, one line; ends with the bits of the undisturbed run, whose data are in memory",
-    short=1,
     full=2,
 )
 def test_stream(tmp_path, undisturbed, attempt):

@@ -75,11 +75,11 @@ def test_read_only(tmp_path, mounted):
     assert "cannot be written: Read-only file system" in error_line(err)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "no permission",
     injected="a run folder that belongs to another user",
     promised="exit code 73, one line, before JAX is imported",
-    short=0,
 )
 def test_no_permission(tmp_path):
     if os.getuid() or not shutil.which("setpriv"):
@@ -94,6 +94,7 @@ def test_no_permission(tmp_path):
     assert "cannot be written: Permission denied" in error_line(err)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "run folder gone",
     injected="the run folder is deleted, or moved away, in training",

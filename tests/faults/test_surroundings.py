@@ -40,11 +40,11 @@ def fake_clock(file):
     return {"LD_PRELOAD": str(found[0]), **clock}
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "clock set back",
     injected="the clock is set back by 3 days between two saves, and by 30 days between the run and its resumption",
     promised="no effect: ends with the bits of the undisturbed run",
-    short=0,
 )
 def test_clock_set_back(tmp_path, undisturbed):
     folder, file = tmp_path / "run", tmp_path / "clock"
@@ -69,11 +69,11 @@ def test_clock_set_back(tmp_path, undisturbed):
     assert manifest["restarts"][0]["utc"] < manifest["started_utc"]  # the clock was really set back
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "time zone",
     injected="a run goes on in a time zone 25 hours away",
     promised="no effect: ends with the bits of the undisturbed run",
-    short=0,
 )
 def test_time_zone(tmp_path, undisturbed):
     folder = tmp_path / "run"
@@ -85,11 +85,11 @@ def test_time_zone(tmp_path, undisturbed):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "names of folders",
     injected="a run folder that is relative, a symbolic link, and has spaces and letters of other scripts in its name",
     promised="no effect: ends with the bits of the undisturbed run",
-    short=0,
 )
 def test_names_of_folders(tmp_path, half_way, undisturbed):
     (tmp_path / "läuft 走 %s").symlink_to(copy(half_way, tmp_path / "run"))
@@ -100,6 +100,7 @@ def test_names_of_folders(tmp_path, half_way, undisturbed):
     assert outcome(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "reader gone",
     injected="standard output is closed: by its reader, as of `| head`, or from the start",
@@ -119,11 +120,11 @@ def test_standard_output_closed(tmp_path, undisturbed, attempt):
     assert outcome(tmp_path / "run") == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "terminal",
     injected="a terminal that goes away in training",
     promised="nothing is lost: the same command ends with the bits of the undisturbed run",
-    short=0,
 )
 def test_terminal_gone(tmp_path, undisturbed):
     folder, (ours, theirs) = tmp_path / "run", pty.openpty()
@@ -137,6 +138,7 @@ def test_terminal_gone(tmp_path, undisturbed):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "tracker's folder",
     injected="a file in the place of the folder of TensorBoard",
@@ -154,6 +156,7 @@ def test_tracker_folder(tmp_path, half_way, undisturbed):
     assert outcome(folder) == undisturbed
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "out of memory",
     injected="a batch and a network that 4 GB of memory are not enough for",
@@ -167,11 +170,11 @@ def test_out_of_memory(tmp_path):
     assert "out of memory with train.batch_size=1024 and evaluate.batch_size=500" in error_line(err)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "no memory at all",
     injected="a process in training is not given any more memory, and is killed if it has not ended after 20 seconds",
     promised="nothing is lost: the same command resumes and ends with the bits of the undisturbed run",
-    short=0,
     full=3,
 )
 def test_no_memory_at_all(tmp_path, undisturbed, attempt):

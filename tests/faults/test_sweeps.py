@@ -38,6 +38,7 @@ def finished(folder):
     return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob("runs/*/results.json")}
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "kill -9 of a sweep",
     injected="SIGKILL at random moments to the driver (3 times) and to its workers (5 times), of 20 runs in 4 "

@@ -6,7 +6,7 @@ from tests.faults.process import finish, start, wait_for
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.table import make_rows
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = [pytest.mark.usefixtures("cluster"), pytest.mark.long]
 
 
 def test_jobs_outlive_their_driver_and_the_next_one_takes_them_up(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import time
 
 import optuna
+import pytest
 
 from vae_jax import cli
 from vae_jax.reporting.log import read_rows
@@ -35,6 +36,7 @@ def wait_for(process, file):
     return process.poll() is None
 
 
+@pytest.mark.long
 def test_a_search_whose_driver_is_killed_ends_with_each_run_once(root, tmp_path):
     path = tmp_path / "sweep"
     first = start(root, f"--workdir={path}")

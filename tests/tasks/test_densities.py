@@ -1,6 +1,5 @@
 """Densities fitted to codes of a known distribution give it back."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -28,11 +27,8 @@ def small(monkeypatch):
 
 @pytest.fixture
 def untrained(monkeypatch):
-    """Train hardly at all, and compile quickly."""
+    """Train hardly at all."""
     monkeypatch.setattr(densities, "_STEPS", 3)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("name, tolerance", [("gaussian", 0.06), ("gmm", 0.06), ("flow", 0.15), ("two_stage", 0.25)])

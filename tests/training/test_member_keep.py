@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,7 +19,6 @@ from tests.training.test_member_life import (
     assert_same_rows,
     live,
     make_members,
-    optimisation,
     whole,
 )
 from vae_jax.errors import ConfigError, Preempted, StorageError
@@ -28,8 +26,6 @@ from vae_jax.training import members
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.member_keep import Keep
 from vae_jax.training.members import Ended
-
-__all__ = ["optimisation"]  # of both files, lest programs are compiled twice
 
 
 class Stopping:
@@ -132,7 +128,6 @@ def test_other_members_are_refused_and_a_damaged_plan_is_named(tmp_path):
 
 def child(folder):
     """Train as `whole` does, saving after every call, and write down what is told; for a process of its own."""
-    jax.config.update("jax_disable_most_optimizations", True)
     folder, life = pathlib.Path(folder), Life({ASKED: 40})
     told = folder / "told.json"
     if told.exists():

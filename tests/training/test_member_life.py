@@ -46,14 +46,6 @@ def make_members():
     return [Member(3 + (i == ASKED), *examples, one, order_seed=5) for i, one in enumerate(hypers)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def optimisation():
-    """Compile quickly: nothing here is about the bits that users get."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 class Life:
     """What is told of members, where each stands; those of a number in `asked` are to end after so many steps."""
 
