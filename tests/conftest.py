@@ -115,7 +115,7 @@ def _process_state():
         "compilation_cache_dir",
         "persistent_cache_min_compile_time_secs",
     )
-    return environment, {name: getattr(jax.config, f"jax_{name}") for name in names}
+    return environment, {name: jax.config.values[f"jax_{name}"] for name in names}
 
 
 @pytest.fixture(scope="module", autouse=True)
