@@ -41,6 +41,7 @@ def pictures(tmp_path_factory):
 
 
 def test_a_second_search_encodes_nothing_and_answers_the_same(saved, monkeypatch):
+    shutil.rmtree(saved.folder / "index", ignore_errors=True)  # of other tests
     said, gallery = [], training_pictures(saved)
     first = open_index(saved.folder, saved.trained, gallery, said.append)
     assert len(said) == 1 and "index of 1297 pictures written" in said[0]
