@@ -64,9 +64,9 @@ def test_each_player_descends_the_gradient_of_its_own_loss(condition):
     def loss_g(generator):
         return error(model, params, stats, generated(generator))
 
-    got, (_, metrics) = jax.grad(model.loss, has_aux=True)(params, stats, batch(), KEY, hypers, 0)
+    got, (_, metrics) = jax.jit(jax.grad(model.loss, has_aux=True))(params, stats, batch(), KEY, hypers, 0)
     for player, own in ("discriminator", loss_d), ("generator", loss_g):
-        value, expected = jax.value_and_grad(own)(params[player])
+        value, expected = jax.jit(jax.value_and_grad(own))(params[player])
         assert float(metrics[f"{player}_loss"]) == pytest.approx(float(value), rel=1e-5)
         for a, b in zip(*map(jax.tree.leaves, (got[player], expected)), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
