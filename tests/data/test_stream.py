@@ -105,6 +105,11 @@ def wait_until(condition, seconds=20):
     return condition()
 
 
+@pytest.fixture(autouse=True)
+def threads_of_before_have_ended():
+    assert wait_until(lambda: not threads())
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_are_those_in_memory_to_the_bit(workers, lazy):
@@ -136,15 +141,14 @@ def test_memory_mb_decides_what_is_streamed(megabytes, streamed):
 
 
 def test_workers_are_processes_and_end_with_the_program():
-    before = threads()
     for workers in (0, 2):
         config, dataset = digits(data__memory_mb=0.0, data__workers=workers)
         parts = put_together(config, dataset)
         parts.program.chunk(TrainState(**parts.start()["state"]), 0, 5)
         assert wait_until(lambda workers=workers: len(multiprocessing.active_children()) == workers)
-        assert threads() > before
+        assert threads()
         parts.program.close()
-        assert wait_until(lambda: threads() == before and not multiprocessing.active_children())
+        assert wait_until(lambda: not threads() and not multiprocessing.active_children())
 
 
 def test_a_run_in_memory_does_not_import_grain(root):

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from vae_jax.data.load import open_dataset
-from vae_jax.evaluation.judge import class_shares, conditional_accuracy, train_judge
+from vae_jax.evaluation.judge import Judge, class_shares, conditional_accuracy, train_judge
 
 
-def test_real_digits_pass_and_wrong_ones_fail():
+def test_real_digits_pass_and_wrong_ones_fail(monkeypatch):
+    monkeypatch.setattr("vae_jax.evaluation.judge._STEPS", 1000)
     dataset = open_dataset({"name": "digits"}, None)
     train, test, drawn = (dataset.pictures(split, 10000) for split in ("train", "test", "validation"))
     judge = train_judge(train)
     right = conditional_accuracy(judge, *drawn, test)
-    assert right["conditional_accuracy"] > 0.95 < right["judge_accuracy_on_real_test"]
+    assert right["conditional_accuracy"] > 0.9 < right["judge_accuracy_on_real_test"]
     assert right["conditional_accuracy_num_samples"] == 250
     wrong = conditional_accuracy(judge, drawn[0], (drawn[1] + 1) % 10, test)
     assert wrong["conditional_accuracy"] < 0.05
@@ -21,15 +22,14 @@ def test_real_digits_pass_and_wrong_ones_fail():
 
 
 def test_shares_of_classes_show_the_missing_one():
-    dataset = open_dataset({"name": "digits"}, None)
-    train, test, drawn = (dataset.pictures(split, 10000) for split in ("train", "test", "validation"))
-    judge = train_judge(train)
-    every = class_shares(judge, drawn[0], test, 10)
-    np.testing.assert_allclose(every["class_shares_samples"], np.bincount(drawn[1]) / 250, atol=0.03)
-    assert every["smallest_class_share_samples"] == min(every["class_shares_samples"]) > 0.05
-    without = class_shares(judge, drawn[0][drawn[1] != 3], test, 10)
-    assert without["smallest_class_share_samples"] == without["class_shares_samples"][3] < 0.02
-    assert [sum(without[f"class_shares_{which}"]) for which in ("samples", "test")] == pytest.approx([1, 1])
+    judge, test = Judge(lambda labels: labels, None), 2 * (np.arange(20) % 10,)
+    drawn = np.repeat(np.arange(10), np.arange(11, 21))
+    every = class_shares(judge, drawn, test, 10)
+    assert every["class_shares_samples"] == pytest.approx(np.arange(11, 21) / 155)
+    assert every["smallest_class_share_samples"] == pytest.approx(11 / 155)
+    assert (every["class_shares_test"], every["judge_accuracy_on_real_test"]) == (pytest.approx([0.1] * 10), 1)
+    without = class_shares(judge, drawn[drawn != 3], test, 10)
+    assert without["smallest_class_share_samples"] == without["class_shares_samples"][3] == 0
 
 
 def test_features_are_what_the_judge_reads_from(monkeypatch):

@@ -142,7 +142,7 @@ def trained_on_normal_codes(correlation):
 def test_discriminator_tells_the_total_correlation_of_normal_codes(correlation):
     values, rho = trained_on_normal_codes(correlation)
     exact = -0.5 * np.log1p(-(rho**2))
-    assert float(values["tc_nats"].mean()) == pytest.approx(exact, abs=0.04)
+    assert float(values["tc_nats"].mean()) == pytest.approx(exact, abs=0.1)
     np.testing.assert_allclose(values["loss"], values["neg_elbo_nats"] + 6 * values["tc_nats"], rtol=1e-5)
 
 

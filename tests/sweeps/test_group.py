@@ -75,7 +75,7 @@ def test_a_member_is_what_its_run_alone_is(sweep, alone):
     for group in "test", "baselines":
         assert found[group].keys() == results[group].keys()
         for name, value in results[group].items():
-            about = value if isinstance(value, str) else pytest.approx(value, rel=1e-3, abs=1e-3)
+            about = value if isinstance(value, str) else pytest.approx(value, rel=1e-2, abs=1e-3)
             assert found[group][name] == about, name
     assert {name: found[name] for name in ("steps", "best_step", "num_parameters")} == {
         name: results[name] for name in ("steps", "best_step", "num_parameters")
@@ -89,7 +89,7 @@ def test_it_logs_what_its_run_alone_logs(sweep, alone):
     ]
     for ours, theirs in zip(found, expected, strict=True):
         for name in theirs.keys() - {"split"}:
-            assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), name
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-2, abs=1e-3), name
 
 
 def test_its_folder_is_used_as_any_other(sweep):

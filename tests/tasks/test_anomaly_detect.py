@@ -58,7 +58,7 @@ def test_noise_is_told_from_digits_and_digits_from_digits_are_not(saved):
     assert found["scores"]["pca_reconstruction"]["auroc"] > 0.95
     assert (found["num_normal"], found["num_anomalous"]) == (250, 100)
     for figures in against(saved, data)["scores"].values():
-        assert figures["auroc"] == pytest.approx(0.5, abs=0.06)  # the same pictures, with other samples of z
+        assert figures["auroc"] == pytest.approx(0.5, abs=0.1)  # the same pictures, with other samples of z
 
 
 def test_other_shapes_conditional_runs_and_missing_scores_are_refused(saved, saved_run):

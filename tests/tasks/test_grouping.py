@@ -56,7 +56,7 @@ def test_labels_judge_and_choose_nothing(folder):
     for name, figures in plain["clustering"].items():
         assert renamed["clustering"][name] == pytest.approx(figures)
         assert shuffled["clustering"][name]["objective"] == figures["objective"]
-        assert shuffled["clustering"][name]["ari"] == pytest.approx(0, abs=0.03)
+        assert shuffled["clustering"][name]["ari"] == pytest.approx(0, abs=0.06)
     assert [group["size"] for group in plain["groups"]] == [group["size"] for group in shuffled["groups"]]
     assert sum(group["size"] for group in plain["groups"]) == plain["num_examples"] == 250
     assert sorted(group["label"] for group in plain["groups"]) == list(range(10))

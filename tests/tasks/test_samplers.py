@@ -63,7 +63,7 @@ def test_a_conditional_model_draws_the_label_asked_for(opened, name):
     trained, train = opened["cvae"]
     seven = train["image"][train["label"] == 7].mean(0)
     alone = getattr(samplers, name)(trained, train, Wanted(40, label=7))
-    np.testing.assert_allclose(alone.mean(0), seven, atol=0.25)
+    np.testing.assert_allclose(alone.mean(0), seven, atol=0.4)
 
 
 def test_nearest_posterior_gives_reconstructions_where_codes_are_exact_and_draws_elsewhere(opened):

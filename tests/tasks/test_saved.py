@@ -33,7 +33,8 @@ def test_measures_of_single_pictures_are_those_of_the_run(folder):
     assert values["neg_elbo_nats"].mean() == pytest.approx(figures["neg_elbo_nats"], rel=1e-5)
     nll = saved.trained.neg_log_likelihood(images[:40], num_samples=figures["nll_num_samples"])
     assert nll.shape == (40,)
-    assert nll.mean() <= values["neg_elbo_nats"][:40].mean()
+    gap = values["neg_elbo_nats"][:40] - nll  # of single draws
+    assert gap.mean() > -5 * gap.std() / 40**0.5
 
 
 @pytest.mark.parametrize("size", [1, 7, 128])

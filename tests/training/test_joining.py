@@ -1,5 +1,6 @@
 """How processes find each other and agree: here as threads, each with an end of a real connection."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -17,11 +18,6 @@ from vae_jax.training.joining import Standing, standing
 def port():
     with socket.create_server(("", 0)) as server:
         return server.getsockname()[1]
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    monkeypatch.setattr(joining, "JOIN_SECONDS", 2.0)
 
 
 def join(port, *others, count=2):
@@ -77,11 +73,13 @@ def test_slurm_says_who_is_first(nodes, first):
 
 def test_all_meet_and_agree_whatever_else_connects(port):
     with ThreadPoolExecutor() as pool:
-        met = pool.submit(join, port, (2, 3, "a"), (1, 3, "a"), count=3)
-        time.sleep(0.05)
-        with socket.create_connection(("localhost", port)) as stranger:
-            stranger.sendall(b"GET / HTTP/1.1\n")
-        first, second, third = met.result()
+        met = pool.submit(join, port, (2, 3, "a"), count=3)
+        while True:  # until process 0 listens
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("localhost", port)) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\n")
+                break
+        third = joining._connect(Standing("localhost", port, 3, 1), "a")
+        first, second = met.result()
         assert sorted(first) == [1, 2]
         hosts = [Hosts(3, 0, first), Hosts(3, 2, second), Hosts(3, 1, third)]
         for choose, expected in (sum, 30), (max, 20):
@@ -119,15 +117,17 @@ def test_who_does_not_fit_is_told_on_both_sides(port, others, said):
         assert said in told
 
 
-def test_a_number_is_taken_once_and_who_is_missing_is_named(port):
+def test_a_number_is_taken_once_and_who_is_missing_is_named(port, monkeypatch):
     for told in join(port, (1, 3, "a"), (1, 3, "a"), count=3):
         assert "two processes have been started with --process_id=1" in told
+    monkeypatch.setattr(joining, "JOIN_SECONDS", 2.0)
     first, other = join(port, (1, 4, "a"), count=4)
     assert "of 4 processes, 2, 3 did not come within 2 s" in first
     assert "of 4 processes, 2, 3 did not come within 2 s" in other
 
 
-def test_a_coordinator_that_is_not_there_is_named(port):
+def test_a_coordinator_that_is_not_there_is_named(port, monkeypatch):
+    monkeypatch.setattr(joining, "JOIN_SECONDS", 0.5)
     with pytest.raises(ConfigError, match=rf"--coordinator=localhost:{port} cannot be reached \(Connection refused\)"):
         joining._connect(Standing("localhost", port, 2, 1), "a")
     with pytest.raises(ConfigError, match=r"--coordinator=no\.such\.host:80 cannot be reached"):

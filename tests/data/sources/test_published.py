@@ -73,7 +73,8 @@ def test_a_damaged_cache_is_made_again_from_the_tfds_form(place, idx):
     published.mnist(place)
     shutil.rmtree(place.data_dir)
     path = place.cache_dir / "data" / "mnist-1.0.0" / "train-images.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert_is(published.mnist(place), idx)
     assert "is damaged" in place.said[-1]
 
