@@ -53,12 +53,7 @@ def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_pa
 
 def test_temperature_zero_draws_one_picture(folder, tmp_path):
     output_of(
-        "sample",
-        f"--workdir={folder}",
-        "--num=4",
-        "--label=2",
-        "--temperature=0",
-        f"--out={tmp_path / 'cold.png'}",
+        "sample", f"--workdir={folder}", "--num=4", "--label=2", "--temperature=0", f"--out={tmp_path / 'cold.png'}"
     )
     sheet = np.asarray(Image.open(tmp_path / "cold.png"))
     half = (sheet.shape[1] - sheet.shape[1] // 19) // 2
