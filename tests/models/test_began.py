@@ -192,7 +192,7 @@ def collapsed(tmp_path_factory):
     settings = SMALL | {"train__epochs": 20, "train__eval_every_epochs": 10}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "say", lines.append)
-        patch.setattr(began, "_diversity", lambda fake, real: 0 * fake.mean())
+        patch.setattr(began, "_diversity", lambda *images: 0 * images[0].mean())
         patch.setattr(began, "_MEMORY", 0.99)  # a collapse has lasted after 161 steps
         run.train(load("digits.py:variant=began", **settings, train__ema_decay=None), folder)
     return folder, lines

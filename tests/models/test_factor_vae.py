@@ -122,7 +122,7 @@ def trained_on_normal_codes(correlation):
     def data(key, count):
         return batch_of((jax.random.normal(key, (count, 2)) @ factor.T).reshape(-1, *shape))
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 600))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 400))
 
     def step(i, carry):
         discriminator, state = carry
@@ -133,7 +133,7 @@ def trained_on_normal_codes(correlation):
         return optax.apply_updates(discriminator, updates), state
 
     start = params["discriminator"], optimizer.init(params["discriminator"])
-    params["discriminator"] = jax.jit(lambda carry: jax.lax.fori_loop(0, 600, step, carry))(start)[0]
+    params["discriminator"] = jax.jit(lambda carry: jax.lax.fori_loop(0, 400, step, carry))(start)[0]
     values = model.evaluate(params, stats, data(jax.random.key(1000), 20_000), jax.random.key(1001), hypers)
     return values, correlation / (1 + noise**2)
 

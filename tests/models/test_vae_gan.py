@@ -96,7 +96,7 @@ def test_each_network_descends_the_gradient_of_its_loss_in_the_paper():
     losses = {"encoder": of_encoder, "decoder": of_decoder, "discriminator": of_discriminator}
     assert got.keys() == losses.keys()
     for network, own in losses.items():
-        for a, b in zip(*map(jax.tree.leaves, (got[network], jax.grad(own)(params[network]))), strict=True):
+        for a, b in zip(*map(jax.tree.leaves, (got[network], jax.jit(jax.grad(own))(params[network]))), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
             assert np.abs(b).max() > 0
 
@@ -127,11 +127,12 @@ def test_each_term_reaches_the_networks_that_the_paper_lets_it_reach():
 
 def test_terms_add_up_and_a_blind_discriminator_is_at_3_log_2():
     model, hypers, params, stats = built()
-    values = model.evaluate(params, stats, batch(), KEY, hypers)
+    evaluate = jax.jit(model.evaluate)
+    values = evaluate(params, stats, batch(), KEY, hypers)
     total = values["feature_error"] + 0.6 * values["rate_nats"] + 0.7 * values["adversary"]
     np.testing.assert_allclose(values["loss"], total + values["discriminator_loss"], rtol=1e-5)
     blind = params | {"discriminator": jax.tree.map(jnp.zeros_like, params["discriminator"])}
-    values = model.evaluate(blind, stats, batch(), KEY, hypers)
+    values = evaluate(blind, stats, batch(), KEY, hypers)
     np.testing.assert_allclose(values["discriminator_loss"], 3 * np.log(2), rtol=1e-6)
     np.testing.assert_allclose(values["adversary"], 2 * np.log(2), rtol=1e-6)
     np.testing.assert_array_equal(values["feature_error"], 0)
