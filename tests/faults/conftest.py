@@ -1,12 +1,11 @@
 """What the tests of faults share: an undisturbed run, a run that was stopped half-way, small disks."""
 
 import contextlib
-import signal
 import subprocess
 
 import pytest
 
-from tests.faults.process import ended, finish, outcome, start, started, train, wait_for_step
+from tests.faults.process import finish, outcome, started, stop_at, train
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +50,7 @@ def undisturbed(undisturbed_folder):
 def half_way(tmp_path_factory):
     """The folder of a run that was stopped; copy it."""
     folder = tmp_path_factory.mktemp("half_way") / "run"
-    process = start(train(folder))
-    assert wait_for_step(process, folder, 100)
-    process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 75
+    stop_at(100, folder)
     return folder
 
 

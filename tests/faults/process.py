@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,24 @@ def ended(process):
 def finish(command, **settings):
     """Start, and wait for the end; see `ended`."""
     return ended(start(command, **settings))
+
+
+def stop_at(step, folder, *flags, **settings):
+    """Start a run and ask it to stop when it has passed a step; see `start` for the settings."""
+    process = start(train(folder, *flags), **settings)
+    assert wait_for_step(process, folder, step)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = ended(process)
+    assert (code, err.count("\n")) == (75, 1), err
+    return out
+
+
+def assert_ends_as(undisturbed, folder, command=None):
+    """Check that the same command ends the run with the bits of an undisturbed one, and return what it printed."""
+    code, out, err = finish(command or train(folder))
+    assert (code, err) == (0, "")
+    assert outcome(folder) == undisturbed
+    return out
 
 
 def outcome(folder):

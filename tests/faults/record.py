@@ -20,8 +20,8 @@ _HEAD = """# Faults, injected for real
 
 Each is injected into real processes or real files, and what is promised is checked: nothing is lost, one clear line is
 printed, and the same command goes on to the same bits. `make faults` injects all of them and writes this page; pytest
-with `--faults=full` and fewer tests replaces the rows of these only, so rows may be of different commits. `make test-all`
-injects each at least once. Seconds are of a machine of two cores that did other work as well.
+with `--faults=full` and fewer tests replaces the rows of these only, so rows may be of different commits. `make
+test-all` injects each at least once. Seconds are of a machine of two cores that did other work as well.
 
 | case | what is injected | what is promised | ended so | seconds | when, with |
 |---|---|---|---|---|---|

@@ -18,6 +18,7 @@ from tests.faults.process import (
     rows,
     start,
     steps,
+    stop_at,
     train,
     wait_for_step,
 )
@@ -181,10 +182,7 @@ def test_other_jax(tmp_path, undisturbed_folder, attempt):
     if not other:
         pytest.skip("needs the Python of an environment with another JAX: set VAE_JAX_OTHER_PYTHON")
     folder, (first, second) = tmp_path / "run", [{}, {"python": other}][:: 1 - 2 * attempt]
-    process = start(train(folder), **first)
-    assert wait_for_step(process, folder, 100)
-    process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 75
+    stop_at(100, folder, **first)
     code, out, err = finish(train(folder), **second)
     assert code == 0, err
     assert "resuming at step" in out

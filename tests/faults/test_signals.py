@@ -8,10 +8,9 @@ import time
 import pytest
 
 from tests.faults.process import (
+    assert_ends_as,
     ended,
     error_line,
-    finish,
-    outcome,
     start,
     train,
     wait_for_line,
@@ -46,10 +45,7 @@ def test_signal(tmp_path, undisturbed, attempt):
     code, _, err = ended(process)
     assert code == 75, err
     assert f"error: {number.name}: " in error_line(err)
-    code, out, err = finish(train(folder))
-    assert (code, err) == (0, "")
-    assert "resuming at step" in out
-    assert outcome(folder) == undisturbed
+    assert "resuming at step" in assert_ends_as(undisturbed, folder)
 
 
 @pytest.mark.long
@@ -69,9 +65,7 @@ def test_signal_twice(tmp_path, undisturbed, attempt):
     code, _, err = ended(process)
     assert code == 75 or (code, number) == (130, signal.SIGINT)
     error_line(err)
-    code, _, err = finish(train(folder))
-    assert (code, err) == (0, "")
-    assert outcome(folder) == undisturbed
+    assert_ends_as(undisturbed, folder)
 
 
 @pytest.mark.long
@@ -94,7 +88,4 @@ def test_stream(tmp_path, undisturbed, attempt):
     code, _, err = ended(process)
     assert code == 75
     assert "SIGINT: saved at step" in error_line(err)
-    code, out, err = finish(command)
-    assert (code, err) == (0, ""), err
-    assert "resuming at step" in out
-    assert outcome(tmp_path / "run") == undisturbed
+    assert "resuming at step" in assert_ends_as(undisturbed, tmp_path / "run", command)

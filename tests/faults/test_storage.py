@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests.faults.process import (
+    assert_ends_as,
     ended,
     error_line,
     finish,
@@ -57,9 +58,7 @@ def test_disk_full(mounted, undisturbed, attempt):
         err = err.partition("\n")[2]
     assert error_line(err).startswith("error: writing ") and what in err and str(folder) in err
     (disk / "ballast").unlink()
-    code, _, err = finish(command)
-    assert (code, err) == (0, "")
-    assert outcome(folder) == undisturbed
+    assert_ends_as(undisturbed, folder, command)
 
 
 @pytest.mark.fault(
@@ -112,9 +111,7 @@ def test_folder_gone(tmp_path, undisturbed, attempt):
     assert code == 74, err
     assert str(folder) in error_line(err)
     if not attempt % 2:
-        code, _, err = finish(train(away))
-        assert (code, err) == (0, "")
-        assert outcome(away) == undisturbed
+        assert_ends_as(undisturbed, away)
 
 
 @pytest.mark.fault(

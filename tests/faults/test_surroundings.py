@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.faults.process import (
     SECONDS,
+    assert_ends_as,
     copy,
     ended,
     error_line,
@@ -25,6 +26,7 @@ from tests.faults.process import (
     rows,
     start,
     steps,
+    stop_at,
     train,
     wait_for,
     wait_for_step,
@@ -77,10 +79,7 @@ def test_clock_set_back(tmp_path, undisturbed):
 )
 def test_time_zone(tmp_path, undisturbed):
     folder = tmp_path / "run"
-    process = start(train(folder), env={"TZ": "Pacific/Kiritimati"})
-    assert wait_for_step(process, folder, 100)
-    process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 75
+    stop_at(100, folder, env={"TZ": "Pacific/Kiritimati"})
     assert finish(train(folder), env={"TZ": "Pacific/Midway"})[0] == 0
     assert outcome(folder) == undisturbed
 
@@ -94,10 +93,7 @@ def test_time_zone(tmp_path, undisturbed):
 def test_names_of_folders(tmp_path, half_way, undisturbed):
     (tmp_path / "läuft 走 %s").symlink_to(copy(half_way, tmp_path / "run"))
     relative = os.path.relpath(tmp_path / "läuft 走 %s", ROOT)
-    code, out, err = finish(train(relative))
-    assert (code, err) == (0, "")
-    assert "resuming at step" in out
-    assert outcome(tmp_path / "run") == undisturbed
+    assert "resuming at step" in assert_ends_as(undisturbed, tmp_path / "run", train(relative))
 
 
 @pytest.mark.long
@@ -133,9 +129,7 @@ def test_terminal_gone(tmp_path, undisturbed):
     assert wait_for_step(process, folder, 100)
     os.close(ours)
     process.wait(timeout=SECONDS)
-    code, _, err = finish(train(folder))
-    assert (code, err) == (0, "")
-    assert outcome(folder) == undisturbed
+    assert_ends_as(undisturbed, folder)
 
 
 @pytest.mark.long
@@ -189,10 +183,7 @@ def test_no_memory_at_all(tmp_path, undisturbed, attempt):
         process.communicate(timeout=20)
     process.kill()
     process.communicate()
-    code, out, err = finish(train(folder))
-    assert (code, err) == (0, "")
-    assert "resuming at step" in out
-    assert outcome(folder) == undisturbed
+    assert "resuming at step" in assert_ends_as(undisturbed, folder)
 
 
 @pytest.mark.fault(

@@ -11,16 +11,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.training.test_member_life import (
-    ASKED,
-    BURST,
-    ORDINARY,
-    Life,
-    assert_same_rows,
-    live,
-    make_members,
-    whole,
-)
+from tests.training.test_member_life import ASKED, BURST, ORDINARY, Life, assert_same_rows, live, make_members, whole
 from vae_jax.errors import ConfigError, Preempted, StorageError
 from vae_jax.training import members
 from vae_jax.training.fingerprint import state_sha256
