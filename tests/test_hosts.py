@@ -141,7 +141,9 @@ def test_each_of_two_reads_its_share_of_a_stream(start, tmp_path, undisturbed):
     [
         ([], lambda i: [f"--config.seed={i}"], 2, "process 1 has another config than process 0"),
         (["--config.train.batch_size=63"], None, 2, "train.batch_size=63 must be a multiple of the number of devices"),
-        (["--config.hypers.learning_rate=1e12"], None, 76, "lower hypers.learning_rate"),
+        pytest.param(
+            ["--config.hypers.learning_rate=1e12"], None, 76, "lower hypers.learning_rate", marks=pytest.mark.long
+        ),
     ],
 )
 def test_both_end_with_what_both_met(start, tmp_path, flags, own, code, said):

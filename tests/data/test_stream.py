@@ -110,8 +110,9 @@ def threads_of_before_have_ended():
     assert wait_until(lambda: not threads())
 
 
-@pytest.mark.parametrize("lazy", [False, True])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "workers, lazy", [(0, False), (0, True), (2, True), pytest.param(2, False, marks=pytest.mark.long)]
+)
 def test_batches_are_those_in_memory_to_the_bit(workers, lazy):
     config, dataset = digits()
     put = place().put_steps

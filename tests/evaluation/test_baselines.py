@@ -76,6 +76,7 @@ def test_independent_pixels(images):
     np.testing.assert_allclose(independent_bernoulli(on_frequencies(train), test), expected)
 
 
+@pytest.mark.long
 def test_mnist_constants(data_dir):
     splits = open_dataset({"name": "mnist"}, data_dir).splits
     train = np.concatenate([splits["train"].images[:], splits["validation"].images[:]]) / 255

@@ -147,6 +147,7 @@ def child(folder):
     live(make_members(), Keep(folder / "keep", 0, Stopping()), life)
 
 
+@pytest.mark.long
 def test_kill_at_random_moments_and_all_ends_to_the_bit(tmp_path):
     code = f"import tests.conftest; from tests.training.test_member_keep import child; child({str(tmp_path)!r})"
     told, kills = tmp_path / "told.json", 0

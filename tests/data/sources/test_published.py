@@ -167,6 +167,7 @@ def test_dsprites_keeps_pictures_and_factors_together(place, monkeypatch):
 LABELS = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]  # of MNIST's 60000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name, mean, train_labels, test_labels",
     [
@@ -188,6 +189,7 @@ def test_the_original_files_come_out_to_the_byte(real_place, name, mean, train_l
         assert sum(map(len, hashes)) == len(set.union(*hashes))
 
 
+@pytest.mark.long
 def test_the_static_binarization_is_of_the_same_pictures(real_place):
     binary, gray = checked(published.binarized_mnist(real_place)), published.mnist(real_place)
     assert binary.sizes == gray.sizes and (binary.levels, binary.num_classes) == (1, 0)

@@ -185,6 +185,7 @@ def test_a_damaged_list_of_tasks_is_named(tmp_path, text):
         Slurm(tmp_path, {})
 
 
+@pytest.mark.long
 def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
 
