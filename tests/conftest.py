@@ -108,7 +108,7 @@ def room_for_programs():
 
 def _process_state():
     """Return what of this process decides what other tests see: the environment and JAX's settings."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(("JAX", "XLA", "VAE_JAX"))}
     names = (
         "disable_most_optimizations",
         "enable_x64",
@@ -159,26 +159,37 @@ def data_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def saved_run(tmp_path_factory, worker_id):
-    """Return (config spec, data_dir, **overrides) -> a folder with the finished run, trained once for all processes.
+def made_once(tmp_path_factory, worker_id):
+    """Return (key, make) -> a copy of the folder that make(path) fills, which is called once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "shared"
+    shared.mkdir(exist_ok=True)
 
-    Each process has a copy of its own, which may be written to. Overrides are written a__b=value for a.b.
+    def folder(key, make):
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        with open(shared / f"{name}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not lock.tell():  # else it has been made
+                make(shared / name)
+                lock.write("made")
+        return pathlib.Path(shutil.copytree(shared / name, tmp_path_factory.mktemp("copy") / name))
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def saved_run(made_once):
+    """Return (config spec, data_dir, **overrides) -> the folder of a finished run, which may be written to.
+
+    Overrides are written a__b=value for a.b.
     """
     from tests.variants import load
     from vae_jax import run
 
-    base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "runs"
-    shared.mkdir(exist_ok=True)
-
     @functools.cache
     def folder(spec, data_dir=None, **overrides):
-        name = hashlib.sha256(repr((spec, data_dir, sorted(overrides.items()))).encode()).hexdigest()[:16]
-        with open(shared / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (shared / name / "results.json").exists():
-                run.train(load(spec, **overrides), shared / name, data_dir)
-        return pathlib.Path(shutil.copytree(shared / name, tmp_path_factory.mktemp("saved") / name))
+        key = repr((spec, data_dir, sorted(overrides.items())))
+        return made_once(key, lambda path: run.train(load(spec, **overrides), path, data_dir))
 
     return folder
 

@@ -57,5 +57,5 @@ def run_script(name, *flags, cwd=ROOT, env=None):
 def output_of(name, *flags, cwd=ROOT):
     """Run scripts/NAME.py, which is to succeed without a word on standard error, and return its standard output."""
     done = run_script(f"{name}.py", *flags, cwd=cwd)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout

@@ -35,6 +35,7 @@ def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(tmp_path):
     assert table in done.stdout and "| mlp | 128 | fp32 | ours |" in table
 
 
+@pytest.mark.long
 def test_a_quick_run_of_scaling_has_rows_of_every_axis_a_table_and_a_picture(tmp_path):
     out = tmp_path / "s.json"
     done = run_script("benchmark.py", "--what=scaling", "--quick", f"--out={out}")

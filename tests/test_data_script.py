@@ -53,6 +53,7 @@ def test_prepare_and_show_tell_of_a_folder_and_draw_it(pictures, tmp_path):
     assert (tmp_path / "folder-validation.png").exists() and (tmp_path / "folder-test.png").exists()
 
 
+@pytest.mark.long
 def test_show_tells_factors_and_draws_what_is_drawn_when_read(tmp_path):
     shown = run("show", "sprites", f"--out={tmp_path}")
     assert (shown.returncode, shown.stderr) == (0, "")

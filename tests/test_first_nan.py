@@ -77,6 +77,7 @@ def test_a_refit_in_between_is_done_again():
     assert state_sha256(_at(parts, start(), program.refit_at + 2).params) == state_sha256(expected.params)
 
 
+@pytest.mark.long
 def test_a_refit_between_the_two_last_steps_is_done_again(tmp_path):
     small = {"model__encoder__hidden": (8,), "model__components": 3, "train__epochs": 2, "data__name": "digits"}
     config = load("zoo_clustering.py", hypers__pretrain_epochs=1.0, **small)

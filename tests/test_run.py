@@ -94,7 +94,7 @@ def test_steps_per_call_changes_no_parameter(finished, tmp_path):
     assert train(tmp_path / "long", train__steps_per_call=100)["state_sha256"] == finished[1]["state_sha256"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_streamed_run_is_the_run_in_memory(finished, tmp_path, workers):
     folder, results = finished
     streamed = train(tmp_path / "streamed", data__memory_mb=0.0, data__workers=workers)
@@ -105,6 +105,7 @@ def test_a_streamed_run_is_the_run_in_memory(finished, tmp_path, workers):
     assert again == pytest.approx(results["test"], rel=1e-6)
 
 
+@pytest.mark.long
 def test_short_products_change_the_figures_a_little_and_are_on_record(finished, tmp_path):
     precise, manifest = finished[1], json.loads((finished[0] / "manifest.json").read_text())
     assert manifest["precision"] == {"train": "fp32", "evaluate": "fp32"}

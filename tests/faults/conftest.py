@@ -32,12 +32,14 @@ def held(record_property, request):
 
 
 @pytest.fixture(scope="session")
-def undisturbed_folder(tmp_path_factory):
+def undisturbed_folder(made_once):
     """The folder of a run that nothing has happened to."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    code, _, err = finish(train(folder))
-    assert (code, err) == (0, "")
-    return folder
+
+    def make(path):
+        code, _, err = finish(train(path))
+        assert (code, err) == (0, "")
+
+    return made_once("undisturbed", make)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +49,9 @@ def undisturbed(undisturbed_folder):
 
 
 @pytest.fixture(scope="session")
-def half_way(tmp_path_factory):
+def half_way(made_once):
     """The folder of a run that was stopped; copy it."""
-    folder = tmp_path_factory.mktemp("half_way") / "run"
-    stop_at(100, folder)
-    return folder
+    return made_once("half way", lambda path: stop_at(100, path))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_before_the_mixture_the_loss_is_that_of_an_autoencoder(built):
     run = jax.jit(lambda params, key, step: model.loss(params, stats, batch, key, HYPERS, step)[0])
     picture = np.asarray(model.decode(params, stats, model.encode(params, stats, batch), batch["label"]), np.float64)
     error = -np.log(np.where(batch["image"] > 0.5, picture, 1 - picture)).sum((1, 2, 3))
-    draws = [model.draw(params, stats, batch, jax.random.key(seed)) for seed in range(2000)]
+    draws = jax.vmap(lambda key: model.draw(params, stats, batch, key))(jax.random.split(jax.random.key(0), 2000))
     ratio = np.std(np.asarray(draws, np.float64), axis=0) / 0.1
     held = (0.5 * (ratio**2 - 1) - np.log(ratio)).sum(-1)  # of a normal to the one of scale 0.1 about its mean
     assert np.abs(held).min() > 0.1

@@ -186,6 +186,7 @@ def test_a_run_that_is_not_finished_or_has_another_config_is_refused(changed):
         read_original(folder)
 
 
+@pytest.mark.long
 def test_the_script_on_another_number_of_devices(changed, root, tmp_path):
     """The tests have four devices and a user has one, so this is done in earnest within the tolerance."""
     folder, change = changed

@@ -211,7 +211,8 @@ def test_data_without_classes_and_conditional_models_are_refused():
         one_class.check(load(SPEC, model__condition=True), dataset)
 
 
-def test_one_class_as_a_user_types_it(tmp_path):
+def test_one_class_as_a_user_types_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # as this process has started
     flags = f"--config=configs/{SPEC}", f"--workdir={tmp_path / 'run'}"
     out = output_of("one_class", *flags)
     results = json.loads((tmp_path / "run" / "one_class.json").read_text())

@@ -19,7 +19,7 @@ from vae_jax.trained import load
 
 BINARY = {"data__pixels": "threshold", "model__likelihood__name": "bernoulli", "model__likelihood__min_scale": None}
 LEVELS = ("beta_binomial", "discretized_logistic")  # of the others tests/prob/test_masses.py
-KINDS = ("bernoulli", "conditional", *LEVELS)
+KINDS = (pytest.param("beta_binomial", marks=pytest.mark.long), "bernoulli", "conditional", "discretized_logistic")
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,7 @@ def test_walks_move_one_latent_per_row(saved):
     assert (np.abs(rows[:, 0] - rows[:, -1]).max((1, 2, 3)) > 1e-3).all()
 
 
+@pytest.mark.long
 def test_script(saved_run):
     folder = saved_run("digits.py:variant=vae,runlocal")
 

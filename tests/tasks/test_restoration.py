@@ -101,6 +101,7 @@ def test_hidden_pixels_are_measured_apart(saved_run):
     assert min(methods[name]["psnr_db"] for name in ("linear_optimum", "mean_picture")) > methods["input"]["psnr_db"]
 
 
+@pytest.mark.long
 def test_salt_and_pepper_hides_nothing_and_is_filtered_best_by_the_linear_optimum(saved_run):
     fields = {"data__corruption__name": "salt_and_pepper", "data__corruption__probability": 0.3}
     saved = open_saved(saved_run(DENOISING, data__corruption__scale=None, **SMALL, **fields), None)

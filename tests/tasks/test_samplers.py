@@ -101,6 +101,7 @@ def test_what_cannot_be_sampled_is_refused(opened):
         samplers.gaussian(trained, {name: values[:1] * 0 for name, values in train.items()}, Wanted(3, label=0))
 
 
+@pytest.mark.long
 def test_script(saved_run, tmp_path):
     folder = saved_run("digits.py:variant=autoencoder,runlocal")
     environment = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"}
