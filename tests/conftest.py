@@ -20,8 +20,9 @@ import pytest
 
 from vae_jax.data.cache import Place
 
-#: Another way to emit kernels, which compiles faster; jax 0.11 has no such choice, and ends at a flag it lacks.
-QUICK = "--xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
+# Each program in one piece: both cores are busy. And another way to emit kernels, which jax 0.11 lacks.
+QUICK = "--xla_cpu_parallel_codegen_split_count=1"
+QUICK += " --xla_cpu_use_fusion_emitters=false" if jax.__version_info__ < (0, 11) else ""
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK} {os.environ.get('XLA_FLAGS', '')}"
 jax.devices()  # all four are there from now on; processes that tests start have one, as a user has
 os.environ["XLA_FLAGS"] = QUICK
@@ -135,6 +136,24 @@ def fresh_numbers(request):
     rng.bit_generator.state = np.random.default_rng(0).bit_generator.state  # for fixtures of the module
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_device():
+    """Train on one device, as most users do: programs for four take twice as long. See `all_devices`."""
+    from vae_jax.training import mesh
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_jax.parts.place", lambda: mesh.place(1))
+        yield
+
+
+@pytest.fixture
+def all_devices(monkeypatch):
+    """Train on all four devices."""
+    from vae_jax.training import mesh
+
+    monkeypatch.setattr("vae_jax.parts.place", mesh.place)
+
+
 @pytest.fixture(scope="module")
 def optimised():
     """Compile with the optimisations that users have; the tests do without them, see the head of this file."""
@@ -187,7 +206,8 @@ def saved_run(made_once):
     from vae_jax import run
 
     @functools.cache
-    def folder(spec, data_dir=None, **overrides):
+    def folder(spec, data_dir=None, evaluate__num_importance_samples=5, **overrides):
+        overrides |= {"evaluate__num_importance_samples": evaluate__num_importance_samples}
         key = repr((spec, data_dir, sorted(overrides.items())))
         return made_once(key, lambda path: run.train(load(spec, **overrides), path, data_dir))
 

@@ -118,6 +118,7 @@ CASES = {
 }
 
 
+@pytest.mark.usefixtures("all_devices")
 @pytest.mark.parametrize("command", CASES, ids=readable)
 @BAD_INPUT
 def test_bad_input(world, command):

@@ -14,6 +14,7 @@ from vae_jax.reporting.log import read_rows
 from vae_jax.training import checkpoint, mesh
 from vae_jax.training.fingerprint import fingerprint
 
+pytestmark = pytest.mark.usefixtures("all_devices")
 SMALL = {
     "model__encoder__hidden": (256, 64),
     "train__batch_size": 64,
