@@ -21,6 +21,7 @@ from vae_jax.benchmark.table import markdown
 from vae_jax.errors import ConfigError
 
 
+@pytest.mark.long
 def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(tmp_path):
     out = tmp_path / "b.json"
     done = run_script("benchmark.py", "--quick", "--only=ours", f"--out={out}")

@@ -174,6 +174,7 @@ def test_finished_run_refuses_other_data(finished):
         train(finished[0], invert_test_images)
 
 
+@pytest.mark.long
 def test_autoencoder_run_has_no_likelihood_and_no_samples(tmp_path):
     config = load("digits.py:variant=denoising", **SMALL)
     with open_folder(tmp_path / "ae", config) as opened:

@@ -111,7 +111,7 @@ def threads_of_before_have_ended():
 
 
 @pytest.mark.parametrize(
-    "workers, lazy", [(0, False), (0, True), (2, True), pytest.param(2, False, marks=pytest.mark.long)]
+    "workers, lazy", [(0, False), (0, True), *(pytest.param(2, lazy, marks=pytest.mark.long) for lazy in (False, True))]
 )
 def test_batches_are_those_in_memory_to_the_bit(workers, lazy):
     config, dataset = digits()

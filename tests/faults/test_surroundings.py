@@ -186,6 +186,7 @@ def test_no_memory_at_all(tmp_path, undisturbed, attempt):
     assert "resuming at step" in assert_ends_as(undisturbed, folder)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "loss that is not finite",
     injected="a learning rate of 30, from the start, or after a while by its schedule",

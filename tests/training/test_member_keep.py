@@ -183,6 +183,7 @@ def test_damage_is_survived_by_what_was_saved_in_more_slots(tmp_path):
     assert outcome(life) == outcome(whole())
 
 
+@pytest.mark.long
 def test_on_other_devices_the_group_goes_on_in_other_slots(tmp_path):
     """Four slots on two devices, and then six on three: equal to rounding."""
     life = Life({ASKED: 40})

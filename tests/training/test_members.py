@@ -144,6 +144,7 @@ def test_a_batch_is_shared_by_the_devices_that_members_leave_over(together):
     assert_same(best, together[0][2:4])
 
 
+@pytest.mark.long
 def test_members_that_do_not_fit_are_trained_in_groups(together):
     said, two = [], jax.devices()[:2]
     memory_mb = 1.2 * megabytes(programs(2, two))

@@ -62,6 +62,7 @@ def job(launcher, name):
     return launcher._queue[launcher._elements[name].key].job
 
 
+@pytest.mark.long
 def test_codes_come_back_and_75_is_queued_again(task, tmp_path, monkeypatch):
     monkeypatch.setattr(slurm, "LARGEST", 4)  # so there are two arrays
     tasks = [
@@ -84,6 +85,7 @@ def test_codes_come_back_and_75_is_queued_again(task, tmp_path, monkeypatch):
     assert not list((tmp_path / "slurm").iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ntasks", ["1", "2"])
 def test_what_is_warned_is_queued_again_and_what_is_cancelled_is_not(task, tmp_path, ntasks):
     cancelled, warned = task("cancelled", UNTIL_ASKED), task("warned", "[ $SLURM_RESTART_COUNT ] || " + UNTIL_ASKED)
