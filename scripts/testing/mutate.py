@@ -1,8 +1,10 @@
 """Make known mistakes in the code, one at a time, and print which of them the tests notice.
 
-    python scripts/testing/mutate.py LIST.jsonl [--jobs=2] [--out=FILE.jsonl] [-- pytest arguments]
+    python scripts/testing/mutate.py scripts/testing/mutations.jsonl [--jobs=2] [--out=FILE.jsonl] -- -m "not long"
 
-Each row of LIST names a file of the package, a text in one line of it that occurs once, and its replacement:
+Arguments after `--` are those of pytest.
+
+Each row of the list names a file of the package, a text in one line of it that occurs once, and its replacement:
 
     {"file": "vae_jax/prob/kl.py", "old": "0.5 *", "new": "2.0 *", "what": "factor of the KL", "tests": ["tests/..."]}
 
@@ -42,25 +44,27 @@ def mirror(file: str) -> str:
     return str(pathlib.Path("tests", *path.parts[1:-1], f"test_{path.name}"))
 
 
-def mutated(mutation: dict, text: str) -> str:
-    """Return the text of a file with the mistake in it.
+def check(mutations: list[dict]) -> None:
+    """Check that each text to replace occurs exactly once.
 
     Raises:
-        SystemExit: the text to replace does not occur exactly once.
+        SystemExit: names all that do not: the code has changed since the list was written.
     """
-    count = text.count(mutation["old"])
-    if count != 1:
-        raise SystemExit(f"{mutation['file']}: {mutation['old']!r} occurs {count} times; expected once")
-    return text.replace(mutation["old"], mutation["new"])
+    counts = [((ROOT / one["file"]).read_text().count(one["old"]), one) for one in mutations]
+    lines = [
+        f"{one['file']}: {one['old']!r} occurs {count} times, expected once" for count, one in counts if count != 1
+    ]
+    if lines:
+        raise SystemExit("\n".join(lines))
 
 
 def noticed_by(mutation: dict, copy: pathlib.Path, arguments: list[str]) -> str | None:
     """Make the mistake in a copy, run the tests, restore, and return the first test that failed; None if none did."""
     path = copy / mutation["file"]
     text = path.read_text()
-    tests = dict.fromkeys(name for name in (mirror(mutation["file"]), *mutation.get("tests", ())))
+    tests = dict.fromkeys((mirror(mutation["file"]), *mutation.get("tests", ())))
     env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    path.write_text(mutated(mutation, text))
+    path.write_text(text.replace(mutation["old"], mutation["new"]))
     try:
         for test in tests:
             if not (copy / test.split("::")[0]).exists():
@@ -86,8 +90,7 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, help="write one JSON row per mutation to this file")
     args = parser.parse_args(own)
     mutations = [json.loads(line) for line in args.list.read_text().splitlines() if line]
-    for mutation in mutations:  # before the first test runs
-        mutated(mutation, (ROOT / mutation["file"]).read_text())
+    check(mutations)
     survived = 0
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         copies = queue.SimpleQueue()
