@@ -50,6 +50,7 @@ def evaluated(variant):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # also where its first use is traced
 def batch_of(index):
     index = jnp.asarray(index)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(9), index)

@@ -25,6 +25,7 @@ def built(variant="vq_ema", values="binary", **overrides):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # also where its first use is traced
 def batch():
     image = (jax.random.uniform(jax.random.key(3), (SIZE, *SHAPE)) > 0.5).astype(jnp.float32)
     return {"image": image, "input": image, "label": jnp.arange(SIZE) % 10, "index": jnp.arange(SIZE)}

@@ -26,6 +26,12 @@ def network():
     return nnx.merge(graph, jax.tree.unflatten(tree, moved))
 
 
+@pytest.fixture(autouse=True)
+def network_is_made():
+    """Make it before its first use is traced."""
+    network()
+
+
 @jax.jit
 def logits(index, context):
     return network().logits(network().embed(index), context)

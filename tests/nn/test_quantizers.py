@@ -35,6 +35,7 @@ def alive(quantizer):
 
 
 @functools.cache
+@jax.ensure_compile_time_eval()  # also where its first use is traced
 def numbers(count=6, positions=4):
     return jax.random.normal(jax.random.key(7), (count, positions, DIM))
 
