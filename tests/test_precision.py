@@ -125,6 +125,7 @@ def test_products_of_all_forms_on_a_cpu_that_is_one_device(root):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.long
 def test_members_multiply_as_a_cpu_that_is_one_device_does():
     """Each device has members of its own, so none has to exchange anything for that."""
     assert jax.device_count() > 1

@@ -152,6 +152,7 @@ def test_workers_are_processes_and_end_with_the_program():
         assert wait_until(lambda: not threads() and not multiprocessing.active_children())
 
 
+@pytest.mark.long
 def test_a_run_in_memory_does_not_import_grain(root):
     code = (
         "import sys; from tests.data.test_stream import *; config, dataset = digits(); parts = put_together(config, "

@@ -127,6 +127,7 @@ def test_all_damaged(tmp_path, half_way):
         assert "is damaged; delete that folder to start the run anew" in error_line(err)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "checkpoint of another config",
     injected="the checkpoint of a run with another network; of one with the same shapes and another beta",

@@ -114,6 +114,7 @@ def test_folder_gone(tmp_path, undisturbed, attempt):
         assert_ends_as(undisturbed, away)
 
 
+@pytest.mark.long
 @pytest.mark.fault(
     "two processes in one folder",
     injected="the same command while it runs already",

@@ -69,6 +69,7 @@ def test_who_is_not_yet_handed_over_when_the_process_dies_is_so_later(tmp_path):
     assert outcome(life) == outcome(whole())
 
 
+@pytest.mark.long
 def test_a_signal_while_members_are_handed_over_is_heard_before_the_next(tmp_path):
     class Signal:
         signal_name = None
@@ -168,6 +169,7 @@ def test_kill_at_random_moments_and_all_ends_to_the_bit(tmp_path):
     assert found["ended"] == json.loads(json.dumps(ended))
 
 
+@pytest.mark.long
 def test_damage_is_survived_by_what_was_saved_in_more_slots(tmp_path):
     """All that was saved in one slot is damaged: the group goes on from when it had four."""
     life = Life({ASKED: 40})

@@ -70,6 +70,7 @@ def test_each_device_holds_a_quarter():
     assert fingerprint(trees[0]) == fingerprint(trees[1])
 
 
+@pytest.mark.long
 def test_a_run_keeps_its_shards_and_equals_a_whole_one(tmp_path, whole, on_devices, monkeypatch):
     settings, shares = config(train__shard_params=True, checkpoint__every_seconds=0.0), []
     save = checkpoint.Checkpoints.save
