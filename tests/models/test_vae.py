@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.test_conformance import KEY, batch_of, built
 from tests.variants import load
 from vae_jax.models import vae
 from vae_jax.nn.bind import bind
@@ -40,3 +41,11 @@ def test_the_encoder_of_a_learned_prior_descends_what_the_prior_does(name):
     ours = jax.jit(jax.grad(lambda p: model.loss(p, stats, batch, key, hypers, 0)[0]))(params)["encoder"]
     expected = jax.jit(jax.grad(by_hand))(params["encoder"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), ours, expected)
+
+
+@pytest.mark.parametrize("variant", ["iaf", "vamp"])
+def test_a_sampled_kl_divergence_is_that_of_the_importance_weight_of_the_same_draw(variant):
+    _, model, hypers, params, stats = built(f"zoo_latents.py:variant={variant}")
+    values = jax.jit(model.evaluate)(params, stats, batch_of(range(7)), KEY, hypers)
+    weights = jax.jit(lambda: model.log_weights(params, stats, batch_of(range(7)), KEY, 1))()
+    np.testing.assert_allclose(-values["neg_elbo_nats"], weights[0], rtol=1e-5)
