@@ -22,8 +22,8 @@ import pytest
 
 from vae_jax.data.cache import Place
 
-# Compile each program in one piece, since both cores are busy; for a processor without AVX, which is quicker and gives
-# the same bits on any; and emit kernels in the quicker way. JAX 0.11 ends at a flag that it lacks.
+# Compile each program in one piece, since both cores are busy; without AVX, which is quicker, and no bit depends on the
+# AVX that a processor has; and emit kernels in the quicker way. JAX 0.11 ends at a flag that it lacks.
 QUICK = "--xla_cpu_parallel_codegen_split_count=1 --xla_cpu_max_isa=SSE4_2 --xla_cpu_use_fusion_emitters=false"
 QUICK = QUICK if jax.__version_info__ < (0, 11) else ""
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {QUICK} {os.environ.get('XLA_FLAGS', '')}"
@@ -71,7 +71,7 @@ def _limit_size(folder, version, megabytes=1000):
     for other, _, path in sorted(files):
         total += path.stat().st_size
         if other or total > megabytes * 1e6:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 LONGEST = ("test_notebook.py", "test_slurm.py", "test_hosts.py", "test_members.py", "test_member_keep.py")
@@ -135,7 +135,7 @@ def unchanged_process():
 
 @pytest.fixture(autouse=True)
 def fresh_numbers(request):
-    """Let `RNG` of the test's module start anew, so that what a test draws depends on no other test."""
+    """Reset the `RNG` of the module, so that what a test draws depends on no other test."""
     rng = getattr(request.module, "RNG", np.random.default_rng(0))
     rng.bit_generator.state = np.random.default_rng(0).bit_generator.state
     yield
@@ -206,7 +206,7 @@ def made_once(tmp_path_factory, worker_id):
 def saved_run(made_once):
     """Return (config spec, data_dir, **overrides) -> the folder of a finished run, which may be written to.
 
-    Overrides are written a__b=value for a.b.
+    Overrides are written a__b=value for a.b. By default the likelihood is estimated from 5 importance samples.
     """
     from tests.variants import load
     from vae_jax import run

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vae_jax.data.order import Order
-from vae_jax.errors import Diverged, OutOfMemory, UserError
+from vae_jax.errors import Diverged, OutOfMemory, UserError, is_out_of_memory
 from vae_jax.reporting.progress import say
 from vae_jax.training.checkpoint import newest_step
 from vae_jax.training.folder import write_json
@@ -50,7 +50,7 @@ def explained(
         write_diverged(located, config, num_train, folder)
         raise located from error
     except Exception as error:
-        if isinstance(error, UserError) or not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+        if isinstance(error, UserError) or not is_out_of_memory(error):
             raise
         sizes = " and ".join(f"{part}.batch_size={config[part]['batch_size']}" for part in ("train", "evaluate"))
         reason = (str(error) or type(error).__name__).splitlines()[0][:150]
