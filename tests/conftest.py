@@ -81,9 +81,10 @@ LONGEST = ("test_notebook.py", "test_slurm.py", "test_hosts.py", "test_members.p
 def pytest_collection_modifyitems(config, items):
     """Keep the tests of a file in one process, because they share fixtures, unless they are in a group.
 
-    The longest files come first: otherwise one process works alone at the end.
+    The longest files come first, and last the file whose tests are in many groups: otherwise one process works alone at
+    the end.
     """
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: (item.path.name == "test_conformance.py", item.path.name not in LONGEST))
     if (seed := config.getoption("order")) is not None:
         rng = random.Random(seed)
         places = {path: rng.random() for path in sorted({item.path for item in items})}

@@ -7,11 +7,15 @@ import pytest
 from tests.variants import load
 from vae_jax import run as runs
 from vae_jax.data.dataset import Split
+from vae_jax.data.feed import make_feed
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import DataError
+from vae_jax.evaluation.splits import per_example
+from vae_jax.evaluation.summary import make_evaluate
 from vae_jax.results import evaluate_split
 from vae_jax.trained import load as load_trained
 from vae_jax.training.folder import open_folder
+from vae_jax.training.optim import make_hypers
 
 # Without the optimisations that users have, streamed data and data in memory differ in bits.
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.usefixtures("optimised")]
@@ -25,13 +29,16 @@ SMALL = {
 }
 
 
-def train(folder, change_data=None, **overrides):
+def train(folder, change_data=lambda dataset: dataset, **overrides):
     config = load("digits.py:variant=vae", **SMALL | overrides)
     dataset = load_dataset(config, None)
-    if change_data:
-        dataset = change_data(dataset)
     with open_folder(folder, config) as opened:
-        return runs.run(config, dataset, opened)
+        return runs.run(config, change_data(dataset), opened)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(load("digits.py:variant=vae"), None)
 
 
 @pytest.fixture(scope="module")
@@ -90,23 +97,24 @@ def test_a_second_run_is_equal_to_the_bit(finished, tmp_path):
     assert train(tmp_path / "other", seed=1)["state_sha256"] != results["state_sha256"]
 
 
+@pytest.mark.long
 def test_steps_per_call_changes_no_parameter(finished, tmp_path):
     assert train(tmp_path / "long", train__steps_per_call=100)["state_sha256"] == finished[1]["state_sha256"]
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
-def test_a_streamed_run_is_the_run_in_memory(finished, tmp_path, workers):
+def test_a_streamed_run_is_the_run_in_memory(finished, dataset, tmp_path, workers):
     folder, results = finished
     streamed = train(tmp_path / "streamed", data__memory_mb=0.0, data__workers=workers)
     assert (tmp_path / "streamed" / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
     for name in ("state_sha256", "test", "baselines", "best_step"):
         assert streamed[name] == results[name]
-    again = evaluate_split(tmp_path / "streamed", load_dataset(load("digits.py:variant=vae", **SMALL), None), "test", 5)
+    again = evaluate_split(tmp_path / "streamed", dataset, "test", 5)
     assert again == pytest.approx(results["test"], rel=1e-6)
 
 
 @pytest.mark.long
-def test_short_products_change_the_figures_a_little_and_are_on_record(finished, tmp_path):
+def test_short_products_change_the_figures_a_little_and_are_on_record(finished, dataset, tmp_path):
     precise, manifest = finished[1], json.loads((finished[0] / "manifest.json").read_text())
     assert manifest["precision"] == {"train": "fp32", "evaluate": "fp32"}
     evaluated = train(tmp_path / "evaluated", evaluate__precision="bf16")
@@ -117,9 +125,7 @@ def test_short_products_change_the_figures_a_little_and_are_on_record(finished, 
     trained = train(tmp_path / "trained", train__precision="bf16")
     assert trained["state_sha256"] != precise["state_sha256"]
     assert trained["test"]["neg_elbo_nats"] == pytest.approx(precise["test"]["neg_elbo_nats"], abs=1)
-    again = load_trained(tmp_path / "evaluated").evaluate(
-        load_dataset(load("digits.py:variant=vae", **SMALL), None).splits["test"].images / 16
-    )
+    again = load_trained(tmp_path / "evaluated").evaluate(dataset.splits["test"].images / 16)
     assert again["neg_elbo_nats"].mean() == pytest.approx(evaluated["test"]["neg_elbo_nats"], rel=1e-6)
 
 
@@ -142,10 +148,8 @@ def test_other_test_images_change_nothing_that_is_trained_or_chosen(finished, tm
     assert other["test"]["mse"] != results["test"]["mse"]
 
 
-def test_evaluating_the_saved_run_gives_its_results(finished):
+def test_evaluating_the_saved_run_gives_its_results(finished, dataset):
     folder, results = finished
-    config = load("digits.py:variant=vae", **SMALL)
-    dataset = load_dataset(config, None)
     again = evaluate_split(folder, dataset, "test", 5)
     assert again == pytest.approx(results["test"], rel=1e-6)
     some = evaluate_split(folder, dataset, "test", 1, num_images=9)
@@ -153,16 +157,9 @@ def test_evaluating_the_saved_run_gives_its_results(finished):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 128])
-def test_evaluation_does_not_depend_on_its_batch_size(finished, batch_size):
+def test_evaluation_does_not_depend_on_its_batch_size(finished, dataset, batch_size):
     folder, results = finished
-    config = load("digits.py:variant=vae", **SMALL)
-    dataset = load_dataset(config, None)
-    from vae_jax.data.feed import make_feed
-    from vae_jax.evaluation.splits import per_example
-    from vae_jax.evaluation.summary import make_evaluate
-    from vae_jax.training.optim import make_hypers
-
-    trained = load_trained(folder)
+    config, trained = load("digits.py:variant=vae", **SMALL), load_trained(folder)
     evaluate = make_evaluate(trained.model, make_feed(config.data, dataset, "test"))
     hypers = make_hypers(config.hypers, 20)
     values = per_example(lambda i: evaluate(i, trained.params, trained.stats, hypers), 250, batch_size)
@@ -176,9 +173,7 @@ def test_finished_run_refuses_other_data(finished):
 
 @pytest.mark.long
 def test_autoencoder_run_has_no_likelihood_and_no_samples(tmp_path):
-    config = load("digits.py:variant=denoising", **SMALL)
-    with open_folder(tmp_path / "ae", config) as opened:
-        results = runs.run(config, load_dataset(config, None), opened)
+    results = runs.train(load("digits.py:variant=denoising", **SMALL), tmp_path / "ae")
     assert "nll_nats" not in results["test"]
     assert results["baselines"]["pca_mse"] > 0
     assert not (tmp_path / "ae" / "pictures" / "samples.png").exists()

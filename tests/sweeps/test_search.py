@@ -81,7 +81,7 @@ class Killed(BaseException):
     """As kill -9 is: nobody catches it."""
 
 
-@pytest.mark.parametrize("writes", [2, 3])
+@pytest.mark.parametrize("writes", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_a_driver_killed_at_any_write_loses_and_doubles_nothing(done, tmp_path, monkeypatch, writes):
     writers, left = (sweeps.write_json, sweeps.write_text), 0
 

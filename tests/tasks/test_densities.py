@@ -31,7 +31,13 @@ def untrained(monkeypatch):
     monkeypatch.setattr(densities, "_STEPS", 3)
 
 
-@pytest.mark.parametrize("name, tolerance", [("gaussian", 0.06), ("gmm", 0.06), ("flow", 0.15), ("two_stage", 0.25)])
+FLOW = pytest.param("flow", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(
+    "name, tolerance",
+    [("gaussian", 0.06), ("gmm", 0.06), pytest.param("flow", 0.15, marks=pytest.mark.long), ("two_stage", 0.25)],
+)
 def test_mean_and_covariance_come_back_and_but_for_the_gaussian_both_clusters(codes, name, tolerance):
     drawn, scale = getattr(densities, name)(codes, NUM, 1.0, 0), codes.std(0)
     assert drawn.shape == (NUM, 3) and drawn.dtype == np.float32
@@ -46,7 +52,7 @@ def test_mean_and_covariance_come_back_and_but_for_the_gaussian_both_clusters(co
 
 
 @pytest.mark.usefixtures("untrained")
-@pytest.mark.parametrize("name", ["gaussian", "gmm", "flow"])
+@pytest.mark.parametrize("name", ["gaussian", "gmm", FLOW])
 def test_equal_seeds_draw_equal_codes_and_temperature_0_the_centres(codes, name):
     density, few = getattr(densities, name), codes[:300]
     first, again, cold = (density(few, 50, temperature, 5) for temperature in (1.0, 1.0, 0.0))

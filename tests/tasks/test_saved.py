@@ -37,7 +37,7 @@ def test_measures_of_single_pictures_are_those_of_the_run(folder):
     assert gap.mean() > -5 * gap.std() / 40**0.5
 
 
-@pytest.mark.parametrize("size", [1, 7, 128])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.long), 7, 128])
 def test_no_method_depends_on_how_pictures_are_batched(folder, size, monkeypatch):
     trained, images = load(folder), open_saved(folder, None).seen("test")["image"][:130]
     before = trained.encode(images), trained.reconstruct(images), trained.evaluate(images)["neg_elbo_nats"]
