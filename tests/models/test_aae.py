@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.common import assert_same, batch_of, own_gradients, reached
 from tests.variants import load
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError
@@ -26,9 +27,8 @@ def built(**overrides):
     return model, make_hypers(config.hypers, 5), *jax.jit(model.init)(jax.random.key(0))
 
 
-def batch():
-    image = jax.random.uniform(jax.random.key(1), (SIZE, *SHAPE))
-    return {"image": image, "input": image, "label": jnp.zeros(SIZE, int), "index": jnp.arange(SIZE) + 20}
+IMAGES = np.float32(np.random.default_rng(0).uniform(size=(SIZE, *SHAPE)))
+BATCH = batch_of(IMAGES, first=20)
 
 
 def logit(discriminator, z):
@@ -39,45 +39,34 @@ def logit(discriminator, z):
 
 def test_each_player_descends_the_gradient_of_its_own_loss():
     model, hypers, params, stats = built(model__discriminator__activation="tanh")
-    code = model.encode(params, stats, batch())
-    prior = jnp.stack([jax.random.normal(jax.random.fold_in(KEY, i), (1, 3))[0] for i in batch()["index"]])
 
     def of_autoencoder(autoencoder):
         given = params | {"autoencoder": autoencoder}
-        z = model.encode(given, stats, batch())
-        error = jnp.square(model.decode(given, stats, z, batch()["label"]) - batch()["image"]).mean()
+        z = model.encode(given, stats, BATCH)
+        error = jnp.square(model.decode(given, stats, z, BATCH["label"]) - BATCH["image"]).mean()
         return error - 0.7 * jnp.log(jax.nn.sigmoid(logit(params["discriminator"], z))).mean()
 
     def of_discriminator(discriminator):
-        real, made = (jax.nn.sigmoid(logit(discriminator, z)) for z in (prior, code))
+        prior = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(KEY, i), (1, 3))[0])(BATCH["index"])
+        real, made = (jax.nn.sigmoid(logit(discriminator, z)) for z in (prior, model.encode(params, stats, BATCH)))
         return -(jnp.log(real) + jnp.log(1 - made)).mean()
 
-    got, (_, metrics) = jax.jit(jax.grad(model.loss, has_aux=True))(params, stats, batch(), KEY, hypers, 0)
-    total = 0
-    for player, own in {"autoencoder": of_autoencoder, "discriminator": of_discriminator}.items():
-        value, expected = jax.jit(jax.value_and_grad(own))(params[player])
-        total += float(value)
-        for a, b in zip(*map(jax.tree.leaves, (got[player], expected)), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
-            assert np.abs(b).max() > 0
+    got, (_, metrics) = jax.jit(jax.grad(model.loss, has_aux=True))(params, stats, BATCH, KEY, hypers, 0)
+    own = own_gradients({"autoencoder": of_autoencoder, "discriminator": of_discriminator}, params)
+    for player, (_, expected) in own.items():
+        assert_same(got[player], expected)
+    total = sum(float(value) for value, _ in own.values())
     assert float(metrics["loss"]) == pytest.approx(total, rel=1e-5)
 
 
 def test_what_a_player_does_not_minimise_has_no_gradient_in_it():
     model, hypers, params, stats = built()
 
-    @jax.jit
-    def gradients(params):
-        def mean(params, name):
-            return model.loss(params, stats, batch(), KEY, hypers, 0)[1][1][name]
+    def metrics(params):
+        found = model.loss(params, stats, BATCH, KEY, hypers, 0)[1][1]
+        return {name: found[name] for name in ("distance", "adversary", "discriminator_loss")}
 
-        return {name: jax.grad(mean)(params, name) for name in ("distance", "adversary", "discriminator_loss")}
-
-    reached = {
-        name: {path for path, leaf in walk(gradient) if np.abs(leaf).max() > 0}
-        for name, gradient in gradients(params).items()
-    }
-    assert reached == {
+    assert reached(metrics, params, depth=2) == {
         "distance": {"autoencoder/encoder", "autoencoder/code", "autoencoder/decoder"},
         "adversary": {"autoencoder/encoder", "autoencoder/code"},
         "discriminator_loss": {"discriminator/encoder", "discriminator/out"},
@@ -85,28 +74,17 @@ def test_what_a_player_does_not_minimise_has_no_gradient_in_it():
     assert set(jax.tree.leaves(model.groups(params))) == {"autoencoder", "discriminator"}
 
 
-def walk(tree):
-    """Yield the first two names of each parameter's path, and the parameter."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield "/".join(entry.key for entry in path[:2]), leaf
-
-
 def distance_from_prior(weight):
     """Return how far the codes of the digits are from N(0, I) after a short run, in means and in covariances."""
-    fields = {
-        "data__name": "digits",
-        "model__latent": 2,
-        "model__encoder__hidden": (64,),
-        "model__discriminator__hidden": (64,),
-        "train__epochs": 80,
-        "hypers__adversary_weight": weight,
-        "hypers__learning_rate": 3e-3,
-    }
+    fields = {"data__name": "digits", "model__latent": 2, "train__epochs": 80}
+    fields |= {"model__encoder__hidden": (64,), "model__discriminator__hidden": (64,)}
+    fields |= {"hypers__adversary_weight": weight, "hypers__learning_rate": 3e-3}
     config = load("zoo_adversarial.py:variant=aae", **fields)
     parts = put_together(config, load_dataset(config, None))
     state, _ = parts.program.chunk(TrainState(**parts.start()["state"]), 0, 900)
     feed = parts.feeds["train"]
-    code = parts.model.encode(state.params, state.stats, feed.batch(feed.arrays, feed.row(np.arange(feed.size)), 0))
+    batch = feed.batch(feed.arrays, feed.row(np.arange(feed.size)), 0)
+    code = np.asarray(jax.jit(parts.model.encode)(state.params, state.stats, batch))
     return np.abs(code.mean(0)).max(), np.abs(np.cov(code.T) - np.eye(2)).max()
 
 
@@ -118,9 +96,14 @@ def test_codes_come_to_have_the_moments_of_the_prior():
 
 def test_samples_are_decoded_draws_of_the_prior():
     model, _, params, stats = built()
-    label = jnp.zeros(4, int)
-    z = 0.5 * jax.random.normal(KEY, (4, 3))
-    np.testing.assert_allclose(model.sample(params, stats, KEY, label, 0.5), model.decode(params, stats, z, label))
+    label = np.zeros(4, int)
+
+    @jax.jit
+    def sampled_and_decoded(params):
+        z = 0.5 * jax.random.normal(KEY, (4, 3))
+        return model.sample(params, stats, KEY, label, 0.5), model.decode(params, stats, z, label)
+
+    np.testing.assert_allclose(*sampled_and_decoded(params))
     assert model.log_weights is None
     with pytest.raises(ConfigError, match=r"distance\.name='chroma' leaves the brightness of samples open"):
         built(model__distance__name="chroma")

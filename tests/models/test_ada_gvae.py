@@ -7,30 +7,33 @@ import pytest
 
 from tests.variants import load, load_small
 from vae_jax.errors import ConfigError
-from vae_jax.models.ada_gvae import shared
+from vae_jax.models import ada_gvae
 from vae_jax.prob.distributions import Normal
 from vae_jax.trained import make_model
 from vae_jax.training.optim import make_hypers
 from vae_jax.types import Spec
 
 SHAPE, SIZE, VARIANT = (4, 4, 1), 5, "zoo_disentangling.py:variant=ada_gvae"
-KEY = jax.random.key(3)
+KEY, RNG = jax.random.key(3), np.random.default_rng(0)
+IMAGES = np.float32(RNG.integers(0, 2, (20, *SHAPE)))
 
 
 @pytest.fixture(scope="module")
 def built():
     config = load_small(VARIANT)
     model = make_model(config, Spec(SHAPE, 3, np.full(SHAPE, 0.4, np.float32), "binary", 100))
-    hypers = make_hypers(config.hypers, 5) | {"beta": jnp.float32(3)}
-    params, stats = model.init(jax.random.key(0))
-    loud = jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    hypers = make_hypers(config.hypers, 5) | {"beta": np.float32(3)}
+    params, stats = jax.jit(model.init)(jax.random.key(0))
+    loud = jax.tree.map(lambda leaf: leaf + np.float32(0.2 * RNG.normal(size=leaf.shape)), params)
     return model, loud, stats, hypers
 
 
+shared = jax.jit(ada_gvae.shared)
+
+
 def batch_of(index):
-    index = jnp.asarray(index)
-    image = (jax.random.uniform(jax.random.key(5), (20, *SHAPE)) > 0.5).astype(jnp.float32)[index]
-    return {"image": image, "input": image, "label": 0 * index, "index": index}
+    index = np.array(index)
+    return {"image": IMAGES[index], "input": IMAGES[index], "label": 0 * index, "index": index}
 
 
 def test_close_latents_get_the_mean_of_means_and_variances_and_the_others_stay():
@@ -64,45 +67,53 @@ def test_the_loss_is_the_mean_of_two_bounds_with_shared_posteriors(built):
     model, params, stats, hypers = built
     one, other = batch_of(range(SIZE)), batch_of(range(10, 10 + SIZE))
     loss, (_, metrics) = jax.jit(model.loss)(params, stats, one | {"partner": other}, KEY, hypers, 0)
-    means = [model.encode(params, stats, batch) for batch in (one, other)]
-    noisy = [model.draw(params, stats, batch, jax.random.split(KEY)[0]) for batch in (one, other)]
-    # The noise of an example is that of its index: the scale follows from a draw with another key.
-    scales = []
-    for batch, mean, z in zip((one, other), means, noisy, strict=True):
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.split(KEY)[0], batch["index"])
-        noise = jax.vmap(lambda key: jax.random.normal(key, (1, 3)))(keys)[:, 0]
-        scales.append((z - mean) / noise)
-    q = shared(*(Normal(mean, scale) for mean, scale in zip(means, scales, strict=True)))
-    expected = []
-    for batch, mean, scale, (loc, spread) in zip((one, other), means, scales, q, strict=True):
-        z = loc + spread * (model.draw(params, stats, batch, jax.random.split(KEY)[0]) - mean) / scale
-        p = np.clip(np.asarray(model.decode(params, stats, z, batch["label"]), np.float64), 1e-9, 1)
-        x = np.asarray(batch["image"])
+    key = jax.random.split(KEY)[0]
+
+    @jax.jit
+    def pictures_rates_and_plain_losses(*batches):
+        noise, posteriors, told = [], [], []
+        for batch in batches:  # the noise of an example is that of its index: from a draw follows the scale
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
+            noise.append(jax.vmap(lambda key: jax.random.normal(key, (1, 3)))(keys)[:, 0])
+            mean = model.encode(params, stats, batch)
+            posteriors.append(Normal(mean, (model.draw(params, stats, batch, key) - mean) / noise[-1]))
+        for batch, q, drawn in zip(batches, shared(*posteriors), noise, strict=True):
+            rate = (0.5 * (q.scale**2 + q.loc**2 - 1) - jnp.log(q.scale)).sum(-1)
+            plain = model.evaluate(params, stats, batch, KEY, hypers)["loss"]
+            told.append((model.decode(params, stats, q.at(drawn), batch["label"]), rate, plain))
+        return told
+
+    expected, plain = [], []
+    for x, told in zip((one["image"], other["image"]), pictures_rates_and_plain_losses(one, other), strict=True):
+        p, rate, loss_alone = (np.asarray(values, np.float64) for values in told)
         distortion = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum((1, 2, 3))
-        rate = (0.5 * (spread**2 + loc**2 - 1) - np.log(spread)).sum(-1)
         expected.append((distortion + 3 * rate).mean())
+        plain.append(loss_alone.mean())
     assert float(loss) == pytest.approx(np.mean(expected), rel=1e-4)
     assert float(metrics["loss"]) == pytest.approx(float(loss))
-    plain = [float(model.evaluate(params, stats, batch, KEY, hypers)["loss"].mean()) for batch in (one, other)]
     assert abs(float(loss) - np.mean(plain)) > 0.01, "something is shared"
 
 
 def test_a_picture_that_is_its_own_partner_has_the_plain_loss(built):
     model, params, stats, hypers = built
-    batch = batch_of(range(SIZE))
-    alone = model.loss(params, stats, batch, KEY, hypers, 0)[0]
-    paired = model.loss(params, stats, batch | {"partner": batch}, KEY, hypers, 0)[0]
-    plain = model.evaluate(params, stats, batch, KEY, hypers)["loss"].mean()
-    assert float(alone) == pytest.approx(float(plain), rel=1e-6) and float(paired) == pytest.approx(
-        float(plain), rel=1e-6
-    )
+
+    @jax.jit
+    def losses(batch):
+        alone = model.loss(params, stats, batch, KEY, hypers, 0)[0]
+        paired = model.loss(params, stats, batch | {"partner": batch}, KEY, hypers, 0)[0]
+        return alone, paired, model.evaluate(params, stats, batch, KEY, hypers)["loss"].mean()
+
+    alone, paired, plain = map(float, losses(batch_of(range(SIZE))))
+    assert alone == pytest.approx(plain, rel=1e-6)
+    assert paired == pytest.approx(plain, rel=1e-6)
 
 
 def test_evaluation_is_of_single_pictures(built):
     model, params, stats, hypers = built
     batch = batch_of(range(SIZE))
-    for name, value in model.evaluate(params, stats, batch | {"partner": batch_of(range(9, 14))}, KEY, hypers).items():
-        np.testing.assert_array_equal(value, model.evaluate(params, stats, batch, KEY, hypers)[name])
+    run = jax.jit(lambda batch: model.evaluate(params, stats, batch, KEY, hypers))
+    alone, paired = run(batch), run(batch | {"partner": batch_of(range(9, 14))})
+    jax.tree.map(np.testing.assert_array_equal, paired, alone)
 
 
 def test_pairs_and_models_that_learn_from_them_go_together():

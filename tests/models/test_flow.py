@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
+from tests.models.common import batch_of
 from vae_jax.errors import ConfigError
 from vae_jax.trained import make_model
 from vae_jax.types import Spec
@@ -24,9 +25,7 @@ def make(latent=SIZE, shape=SHAPE, **fields):
 def built():
     model = make(depth=2, width=8)
     params, stats = jax.jit(model.init)(jax.random.key(0))
-    x = jax.random.normal(jax.random.key(1), (5, *SHAPE))
-    index = jnp.arange(5)
-    return model, params, stats, {"image": x, "input": x, "label": jnp.zeros_like(index), "index": index}
+    return model, params, stats, batch_of(np.float32(np.random.default_rng(0).normal(size=(5, *SHAPE))))
 
 
 def test_the_affine_map_alone_is_a_normal_distribution():
@@ -35,7 +34,7 @@ def test_the_affine_map_alone_is_a_normal_distribution():
     for layer in params["layers"].values():
         layer["out"]["kernel"] *= 0
     params |= {"loc": jnp.arange(4.0), "log_scale": jnp.array([-1, 0, 0.5, 1])}
-    values = model.evaluate(params, stats, batch, jax.random.key(2), {})["neg_elbo_nats"]
+    values = jax.jit(model.evaluate)(params, stats, batch, jax.random.key(2), {})["neg_elbo_nats"]
     expected = multivariate_normal(np.arange(4), np.diag(np.exp(2 * np.array([-1, 0, 0.5, 1]))))
     np.testing.assert_allclose(values, -expected.logpdf(batch["image"].reshape(5, 4)), rtol=1e-5)
 
@@ -61,7 +60,7 @@ def test_decoding_undoes_encoding_and_samples_are_decoded_noise():
 
 def test_every_parameter_receives_a_gradient():
     model, params, stats, batch = built()
-    gradient = jax.grad(model.loss, has_aux=True)(params, stats, batch, jax.random.key(2), {}, 0)[0]
+    gradient = jax.jit(jax.grad(model.loss, has_aux=True))(params, stats, batch, jax.random.key(2), {}, 0)[0]
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert 0 < np.abs(leaf).max() < np.inf, path
 

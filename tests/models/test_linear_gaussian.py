@@ -3,10 +3,10 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.common import batch_of
 from tests.variants import load
 from vae_jax.data.sources.embedded import digits
 from vae_jax.evaluation.baselines import fit_pca
@@ -21,13 +21,12 @@ LATENT = 5
 
 @pytest.fixture(scope="module")
 def images():
-    return digits(None).splits["train"].images.astype(np.float32) / 16
+    return digits(None).splits["train"].images[:400].astype(np.float32) / 16
 
 
 @pytest.fixture(scope="module")
 def batch(images):
-    x, count = jnp.asarray(images), len(images)
-    return {"image": x, "input": x, "label": jnp.zeros(count, jnp.int32), "index": jnp.arange(count)}
+    return batch_of(images)
 
 
 @pytest.fixture(scope="module")
@@ -50,70 +49,67 @@ def fitted(config, images, batch, steps):
     return model, state.params, state.stats
 
 
-def linear_vae_config(**more):
-    settings = {"model__latent": LATENT, "model__encoder__hidden": (), "schedule__warmup_epochs": 0.05}
-    return load("digits.py:variant=vae", schedule__final_fraction=0.001, **settings | more)
+def linear_config(variant, **more):
+    fields = {"model__latent": LATENT, "schedule__warmup_epochs": 0.05, "schedule__final_fraction": 0.001}
+    fields |= {"model__encoder__hidden": ()} if variant == "vae" else {}
+    return load(f"digits.py:variant={variant}", **fields | more)
 
 
-def ppca_params(model, pca, shift=0.0):
-    """Return the VAE's parameters at the optimum of Lucas et al. (2019), its posterior mean moved by `shift`."""
-    params, stats = model.init(jax.random.key(0))
+def ppca_model(images, pca, shift=0.0):
+    """Return a VAE with parameters at the optimum of Lucas et al. (2019), its posterior mean moved by `shift`."""
+    model = make_model(linear_config("vae"), Spec(images.shape[1:], 0, images.mean(0)))
+    params, stats = jax.eval_shape(model.init, jax.random.key(0))
     variance = pca.noise_variance
-    eigenvalues = pca.variances
-    weights = pca.components.T * np.sqrt(eigenvalues - variance)  # [P,D]
+    weights = pca.components.T * np.sqrt(pca.variances - variance)  # [P,D]
     m = weights.T @ weights + variance * np.eye(LATENT)
     to_loc = weights @ np.linalg.inv(m)
-    shape = params["decoder"]["offset"].shape
-    params["posterior"]["loc"] = {"kernel": jnp.float32(to_loc), "bias": jnp.float32(shift - pca.mean @ to_loc)}
-    params["posterior"]["log_scale"]["kernel"] *= 0
-    params["posterior"]["log_scale"]["bias"] = jnp.float32(0.5 * np.log(np.diag(variance * np.linalg.inv(m))))
-    params["decoder"]["out"]["kernel"] = jnp.float32(weights.T)
-    params["decoder"]["offset"] = jnp.float32(pca.mean.reshape(shape))
-    params["shared"]["raw_scale"] = jnp.float32(np.log(np.expm1(np.sqrt(variance) - 0.01)))
-    return params, stats
+    log_scale = np.float32(0.5 * np.log(np.diag(variance * np.linalg.inv(m))))
+    offset = np.float32(pca.mean.reshape(params["decoder"]["offset"].shape))
+    params["posterior"]["loc"] = {"kernel": np.float32(to_loc), "bias": np.float32(shift - pca.mean @ to_loc)}
+    params["posterior"]["log_scale"] = {"kernel": np.zeros(to_loc.shape, np.float32), "bias": log_scale}
+    params["decoder"] |= {"out": {"kernel": np.float32(weights.T)}, "offset": offset}
+    params["shared"]["raw_scale"] = np.float32(np.log(np.expm1(np.sqrt(variance) - 0.01)))
+    return model, params, stats
 
 
 def test_linear_autoencoder_reaches_the_error_of_pca(images, batch, pca):
-    config = load(
-        "digits.py:variant=linear",
-        model__latent=LATENT,
-        hypers__learning_rate=1e-2,
-        schedule__warmup_epochs=0.05,
-        schedule__final_fraction=0.001,
-    )
-    model, params, stats = fitted(config, images, batch, 3000)
-    error = np.square(model.decode(params, stats, model.encode(params, stats, batch), batch["label"]) - images).mean()
-    assert error == pytest.approx(np.square(pca.reconstruct(images) - images).mean(), rel=1e-2)
+    config = linear_config("linear", hypers__learning_rate=1e-2)
+    model, params, stats = fitted(config, images, batch, 4000)
+    found = jax.jit(lambda: model.decode(params, stats, model.encode(params, stats, batch), batch["label"]))()
+    ours, best = (np.square(pictures - images).mean() for pictures in (found, pca.reconstruct(images)))
+    assert ours == pytest.approx(best, rel=1e-2)
 
 
 def test_linear_vae_reaches_the_likelihood_of_probabilistic_pca(images, batch):
-    config = linear_vae_config(model__latent=2, hypers__learning_rate=5e-2)
+    config = linear_config("vae", model__latent=2, hypers__learning_rate=5e-2)
     model, params, stats = fitted(config, images, batch, 2500)
     bound = jax.jit(lambda: model.log_weights(params, stats, batch, jax.random.key(5), 200).mean())
     pca = fit_pca(images, 2)
     exact = -pca.neg_log_likelihood(images).mean()
     assert exact - 0.05 < float(bound()) < exact + 0.01
-    scale = 0.01 + float(jax.nn.softplus(params["shared"]["raw_scale"]))
+    scale = 0.01 + np.logaddexp(0, params["shared"]["raw_scale"])
     assert scale == pytest.approx(pca.noise_variance**0.5, rel=1e-2)
 
 
 def test_every_importance_weight_is_the_exact_likelihood_when_the_posterior_is(images, batch, pca):
-    model = make_model(linear_vae_config(), Spec(images.shape[1:], 0, images.mean(0)))
-    params, stats = ppca_params(model, pca)
+    model, params, stats = ppca_model(images, pca)
     weights = jax.jit(lambda: model.log_weights(params, stats, batch, jax.random.key(0), 3))()
     exact = -pca.neg_log_likelihood(images)
     np.testing.assert_allclose(weights, np.broadcast_to(exact, weights.shape), atol=2e-3)
 
 
 def test_bounds_rise_with_the_samples_towards_the_exact_likelihood(images, batch, pca):
-    model = make_model(linear_vae_config(), Spec(images.shape[1:], 0, images.mean(0)))
-    params, stats = ppca_params(model, pca, shift=0.3)
-    estimate = functools.partial(neg_log_likelihood, model, params, stats, batch, chunk=64)
-    nll = {k: float(jax.jit(lambda k=k: estimate(jax.random.key(1), num_samples=k).mean())()) for k in (1, 8, 300)}
-    hypers = {"beta": jnp.float32(1), "kl_warmup_steps": jnp.float32(0)}
-    values = jax.jit(lambda: model.evaluate(params, stats, batch, jax.random.key(2), hypers))()
+    model, params, stats = ppca_model(images, pca, shift=0.3)
+    hypers = {"beta": np.float32(1), "kl_warmup_steps": np.float32(0)}
+
+    @jax.jit
+    def bounds():
+        estimate = functools.partial(neg_log_likelihood, model, params, stats, batch, jax.random.key(1), chunk=64)
+        values = model.evaluate(params, stats, batch, jax.random.key(2), hypers)
+        return values["neg_elbo_nats"].mean(), {k: estimate(num_samples=k).mean() for k in (1, 8, 300)}
+
+    elbo, nll = jax.tree.map(float, bounds())
     exact = float(pca.neg_log_likelihood(images).mean())
-    elbo = float(values["neg_elbo_nats"].mean())
     assert elbo > nll[8] + 1 > nll[300] + 1 > exact + 1
     assert nll[1] == pytest.approx(elbo, abs=0.5)
     assert nll[300] == pytest.approx(exact, abs=0.5)

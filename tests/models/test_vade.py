@@ -1,7 +1,6 @@
 """VaDE: both parts of its loss, its clusters, and the mixture that it is fitted to."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
@@ -12,7 +11,7 @@ from tests.variants import load_small
 from vae_jax.trained import make_model
 from vae_jax.types import Spec
 
-HYPERS = {"beta": jnp.float32(2.0), "pretrain_steps": jnp.float32(5)}
+HYPERS = {"beta": np.float32(2.0), "pretrain_steps": np.float32(5)}
 
 
 @pytest.fixture(scope="module")
@@ -21,37 +20,42 @@ def built():
     params, stats = jax.jit(model.init)(jax.random.key(0))
     biased = params["posterior"]["log_scale"]["bias"] - 2.0
     params["posterior"]["log_scale"]["bias"] = biased  # another scale than at the start
-    return model, params, stats
+    loss = jax.jit(lambda params, key, step: model.loss(params, stats, batch_of(range(6)), key, HYPERS, step))
+    return model, params, stats, loss
 
 
 def test_before_the_mixture_the_loss_is_that_of_an_autoencoder(built):
-    model, params, stats = built
+    model, params, stats, loss = built
     batch = batch_of(range(6))
-    run = jax.jit(lambda params, key, step: model.loss(params, stats, batch, key, HYPERS, step)[0])
-    picture = np.asarray(model.decode(params, stats, model.encode(params, stats, batch), batch["label"]), np.float64)
+
+    @jax.jit
+    def picture_and_draws(params):
+        picture = model.decode(params, stats, model.encode(params, stats, batch), batch["label"])
+        keys = jax.random.split(jax.random.key(0), 2000)
+        return picture, jax.vmap(lambda key: model.draw(params, stats, batch, key))(keys)
+
+    picture, draws = (np.asarray(values, np.float64) for values in picture_and_draws(params))
     error = -np.log(np.where(batch["image"] > 0.5, picture, 1 - picture)).sum((1, 2, 3))
-    draws = jax.vmap(lambda key: model.draw(params, stats, batch, key))(jax.random.split(jax.random.key(0), 2000))
-    ratio = np.std(np.asarray(draws, np.float64), axis=0) / 0.1
+    ratio = np.std(draws, axis=0) / 0.1
     held = (0.5 * (ratio**2 - 1) - np.log(ratio)).sum(-1)  # of a normal to the one of scale 0.1 about its mean
     assert np.abs(held).min() > 0.1
-    losses = [float(run(params, jax.random.key(seed), 4)) for seed in range(2)]
+    losses = [float(loss(params, jax.random.key(seed), 4)[0]) for seed in range(2)]
     assert losses[0] == losses[1] == pytest.approx((error + held).mean(), rel=1e-2)
     moved = params | {"prior": jax.tree.map(lambda leaf: leaf + 1, params["prior"])}
-    assert float(run(moved, jax.random.key(0), 4)) == losses[0]
-    assert float(run(moved, jax.random.key(0), 5)) != float(run(params, jax.random.key(0), 5))
+    assert float(loss(moved, jax.random.key(0), 4)[0]) == losses[0]
+    assert float(loss(moved, jax.random.key(0), 5)[0]) != float(loss(params, jax.random.key(0), 5)[0])
 
 
 def test_after_it_the_loss_weighs_the_kl_divergence_with_beta(built):
-    model, params, stats = built
-    loss, (_, metrics) = model.loss(params, stats, batch_of(range(6)), jax.random.key(0), HYPERS, 5)
-    assert float(loss) == pytest.approx(float(metrics["distortion_nats"] + 2 * metrics["rate_nats"]), rel=1e-6)
-    assert float(metrics["neg_elbo_nats"]) == pytest.approx(
-        float(metrics["distortion_nats"] + metrics["rate_nats"]), rel=1e-6
-    )
+    _, params, _, loss = built
+    value, (_, metrics) = loss(params, jax.random.key(0), 5)
+    distortion, rate, bound = (float(metrics[f"{name}_nats"]) for name in ("distortion", "rate", "neg_elbo"))
+    assert float(value) == pytest.approx(distortion + 2 * rate, rel=1e-6)
+    assert bound == pytest.approx(distortion + rate, rel=1e-6)
 
 
 def test_summing_over_the_clusters_bounds_any_choice_of_theirs(built):
-    model, params, stats = built
+    model, params, stats, _ = built
     z = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     prior = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["prior"])
     log_joint = np.stack(
@@ -62,7 +66,7 @@ def test_summing_over_the_clusters_bounds_any_choice_of_theirs(built):
         ],
         axis=1,
     )
-    np.testing.assert_allclose(model.clusters(params, stats, z), log_joint, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.clusters)(params, stats, z), log_joint, rtol=1e-5)
     log_pz = scipy.special.logsumexp(log_joint, axis=1)
     chosen = scipy.special.softmax(log_joint, axis=1)
     bound = lambda share: (share * (log_joint - np.log(share))).sum(axis=1)  # noqa: E731
@@ -71,7 +75,7 @@ def test_summing_over_the_clusters_bounds_any_choice_of_theirs(built):
 
 
 def test_the_mixture_is_found_in_the_codes_whatever_their_unit(built):
-    model, params, stats = built
+    model, params, stats, _ = built
     rng = np.random.default_rng(0)
     centres, scales = np.array([[0, 0, 9], [9, 0, 0], [0, -9, 0]]), np.array([[1, 2, 1], [1, 1, 1], [0.5, 1, 1]])
     label = rng.choice(3, size=3000, p=[0.5, 0.3, 0.2])

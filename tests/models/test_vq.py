@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.common import batch_of
 from tests.variants import load
 from vae_jax.errors import ConfigError
 from vae_jax.trained import make_model
@@ -17,54 +18,48 @@ SHAPE, SIZE = (6, 5, 1), 12
 SMALL = {"model__encoder__hidden": (8,), "model__prior_width": 6, "model__positions": 2, "model__latent": 4}
 
 
-@functools.cache
-def built(variant="vq_ema", values="binary", **overrides):
+IMAGES = np.float32(np.random.default_rng(0).integers(0, 2, (SIZE, *SHAPE)))
+BATCH = batch_of(IMAGES, classes=10)
+
+
+def made(variant, values="binary", **overrides):
     config = load(f"zoo_discrete.py:variant={variant}", **SMALL | overrides)
-    model = make_model(config, Spec(SHAPE, 10, np.full(SHAPE, 0.4, np.float32), values))
-    return model, make_hypers(config.hypers, steps_per_epoch=5), *jax.jit(model.init)(jax.random.key(0))
+    return make_model(config, Spec(SHAPE, 10, np.full(SHAPE, 0.4, np.float32), values)), make_hypers(config.hypers, 5)
 
 
 @functools.cache
-@jax.ensure_compile_time_eval()  # also where its first use is traced
-def batch():
-    image = (jax.random.uniform(jax.random.key(3), (SIZE, *SHAPE)) > 0.5).astype(jnp.float32)
-    return {"image": image, "input": image, "label": jnp.arange(SIZE) % 10, "index": jnp.arange(SIZE)}
+def built(variant, **overrides):
+    model, hypers = made(variant, **overrides)
+    return model, hypers, *model.init(jax.random.key(0))  # most operations of it are those of another variant
 
 
 def step(variant, **overrides):
-    """Return the first step's gradient, statistics and metrics."""
+    """Return the first step's statistics and metrics."""
     model, hypers, params, stats = built(variant, **overrides)
-    grads, (stats, metrics) = jax.jit(jax.grad(model.loss, has_aux=True))(
-        params, stats, batch(), jax.random.key(1), hypers, 0
-    )
-    return grads, stats, metrics
-
-
-def entries(model, params, stats):
-    """Return the code of each picture as entries of two numbers, of all pictures together."""
-    return np.asarray(jax.jit(model.encode)(params, stats, batch())).reshape(-1, 2)
+    return jax.jit(lambda: model.loss(params, stats, BATCH, jax.random.key(1), hypers, 0)[1])()
 
 
 def reconstruct(model, params, stats):
-    def run(params, stats):
-        return model.decode(params, stats, model.encode(params, stats, batch()), batch()["label"])
-
-    return np.asarray(jax.jit(run)(params, stats), np.float64)
+    return model.decode(params, stats, model.encode(params, stats, BATCH), BATCH["label"])
 
 
 @pytest.mark.parametrize("variant, fields", [("vq_ema", {"codes": 3}), ("residual_vq", {"codes": 2, "depth": 2})])
 def test_rate_is_how_often_the_prior_draws_the_code(variant, fields):
     fields = {f"model__quantizer__{name}": value for name, value in fields.items()}
     model, hypers, params, _ = built(variant, **fields)
-    stats, count = step(variant, **fields)[1], 20_000
-    bias = jax.random.normal(jax.random.key(5), params["prior"]["bias"].shape)
+    stats, count = step(variant, **fields)[0], 20_000
+    bias = np.float32(np.random.default_rng(1).normal(size=params["prior"]["bias"].shape))
     params = _merged(params, {"prior": {"bias": bias}})
-    values = jax.jit(model.evaluate)(params, stats, batch(), jax.random.key(0), hypers)
-    own = reconstruct(model, params, stats)
-    drawn = np.asarray(jax.jit(model.sample)(params, stats, jax.random.key(2), jnp.zeros(count, int), 1.0))
-    drawn = drawn.reshape(count, -1)
+
+    @jax.jit
+    def rates_pictures_and_samples(params):
+        values = model.evaluate(params, stats, BATCH, jax.random.key(0), hypers)
+        drawn = model.sample(params, stats, jax.random.key(2), jnp.zeros(count, int), 1.0)
+        return values["rate_nats"], reconstruct(model, params, stats), drawn.reshape(count, -1)
+
+    rates, own, drawn = map(np.asarray, rates_pictures_and_samples(params))
     frequency = [(np.abs(drawn - picture.reshape(-1)).max(1) < 1e-6).mean() for picture in own]
-    expected = np.exp(-np.asarray(values["rate_nats"]))
+    expected = np.exp(-rates)
     assert len(np.unique(expected.round(6))) > 1
     np.testing.assert_allclose(frequency, expected, atol=5 * 0.5 / count**0.5)
 
@@ -72,13 +67,17 @@ def test_rate_is_how_often_the_prior_draws_the_code(variant, fields):
 @pytest.mark.parametrize("variant", ["vq", "fsq"])
 def test_bound_is_the_distortion_of_the_decoded_code_and_the_rate(variant):
     model, hypers, params, stats = built(variant)
-    values = jax.jit(model.evaluate)(params, stats, batch(), jax.random.key(0), hypers)
-    p = reconstruct(model, params, stats)
-    x = np.asarray(batch()["image"])
-    distortion = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum((1, 2, 3))
+
+    @jax.jit
+    def told(params):
+        weights = model.log_weights(params, stats, BATCH, jax.random.key(0), 2)
+        values = model.evaluate(params, stats, BATCH, jax.random.key(0), hypers)
+        return values, weights, reconstruct(model, params, stats)
+
+    values, weights, p = jax.tree.map(np.asarray, told(params))
+    distortion = -(IMAGES * np.log(p, dtype=float) + (1 - IMAGES) * np.log1p(-p, dtype=float)).sum((1, 2, 3))
     np.testing.assert_allclose(values["distortion_nats"], distortion, rtol=1e-5)
     np.testing.assert_allclose(values["neg_elbo_nats"], distortion + values["rate_nats"], rtol=1e-5)
-    weights = jax.jit(lambda batch: model.log_weights(params, stats, batch, jax.random.key(0), 2))(batch())
     np.testing.assert_allclose(weights, np.stack([-values["neg_elbo_nats"]] * 2), rtol=1e-6)
     added = values["loss"] - values["neg_elbo_nats"]
     factor = {"vq": 1.25, "fsq": 0}[variant]  # |sg(e) - c|^2 + 0.25 |e - sg(c)|^2: the same square twice
@@ -89,7 +88,7 @@ def test_prior_and_autoencoder_do_not_reach_into_each_other():
     model, hypers, params, stats = built("vq")
     prior = jax.tree.map(lambda leaf: leaf + 0.3, params["prior"])
     decoder = jax.tree.map(lambda leaf: leaf + 0.3, params["decoder"])
-    gradient = jax.jit(jax.grad(lambda params: model.loss(params, stats, batch(), jax.random.key(1), hypers, 0)[0]))
+    gradient = jax.jit(jax.grad(lambda params: model.loss(params, stats, BATCH, jax.random.key(1), hypers, 0)[0]))
     before, other_prior, other_decoder = map(
         gradient, (params, params | {"prior": prior}, params | {"decoder": decoder})
     )
@@ -101,13 +100,17 @@ def test_prior_and_autoencoder_do_not_reach_into_each_other():
 
 def test_training_moves_codebooks_and_tells_how_they_are_used():
     model, _, params, stats = built("vq_ema")
-    _, new, metrics = step("vq_ema")
-    _, counts = np.unique(entries(model, params, stats), axis=0, return_counts=True)
-    share = counts / counts.sum()
+    new, metrics = step("vq_ema")
+    encode = jax.jit(model.encode)
+    before, after = (  # the code of each picture as entries of two numbers, of all pictures together
+        np.unique(np.reshape(encode(params, given, BATCH), (-1, 2)), axis=0, return_counts=True)[1]
+        for given in (stats, new)
+    )
+    share = before / before.sum()
     codes = len(stats["quantizer"]["books"]["book_0"]["share"])
     assert float(metrics["batch_perplexity"]) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-4)
-    assert float(metrics["batch_dead"]) == pytest.approx(1 - len(counts) / codes, rel=1e-5)
-    assert len(np.unique(entries(model, params, new), axis=0)) > len(counts)
+    assert float(metrics["batch_dead"]) == pytest.approx(1 - len(before) / codes, rel=1e-5)
+    assert len(after) == 2 * SIZE > len(before)  # all codes have been redrawn, of which each entry has its own
 
 
 def test_label_reaches_the_prior():
@@ -127,9 +130,10 @@ def _merged(tree, changes):
 
 def test_features_of_places_are_mapped_alike_and_those_of_dense_layers_all_together():
     places = {"model__positions": 4, "model__latent": 12, "model__encoder__hidden": ()}
-    assert built("conv", **places)[2]["code"]["kernel"].shape == (64, 3)
-    places |= {"model__encoder__hidden": (16,), "model__decoder__hidden": ()}
-    assert built("conv", **places)[2]["code"]["kernel"].shape == (16, 12)
+    dense = {"model__encoder__hidden": (16,), "model__decoder__hidden": ()}
+    for fields, expected in (places, (64, 3)), (places | dense, (16, 12)):
+        params, _ = jax.eval_shape(made("conv", **fields)[0].init, jax.random.key(0))
+        assert params["code"]["kernel"].shape == expected
 
 
 @pytest.mark.parametrize(
@@ -143,4 +147,4 @@ def test_features_of_places_are_mapped_alike_and_those_of_dense_layers_all_toget
 )
 def test_what_does_not_fit_is_refused(variant, values, fields, message):
     with pytest.raises(ConfigError, match=message):
-        built(variant, values, **fields)
+        made(variant, values, **fields)

@@ -28,16 +28,26 @@ def made(name, latent):
 @pytest.mark.parametrize("name", sorted(components("nn.priors")))
 def test_the_density_is_that_of_the_draws(name):
     """E[1/p(z)] over draws within a region is the region's volume: no draw and no density is out of place."""
-    p = made(name, 6)(posterior_of(6))
-    z = p.sample(jax.random.key(0), 50, 1.0)
+
+    def run(latent, count, grid=None):
+        prior, infer = made(name, latent), posterior_of(latent)
+
+        @jax.jit
+        def drawn(key):
+            p = prior(infer)
+            z = p.sample(key, count, 1.0)
+            return z, p.log_prob(z if grid is None else grid)
+
+        return map(np.asarray, drawn(jax.random.key(0)))
+
+    z, log_prob = run(6, 50)
     assert z.shape == (50, 6)
-    assert np.isfinite(p.log_prob(z)).all()
+    assert np.isfinite(log_prob).all()
     if name in ("uniform_sphere", "uniform_categories", "joint"):
         return  # closed forms: tests/prob/
-    p = made(name, 1)(posterior_of(1))
-    z = np.sort(np.asarray(p.sample(jax.random.key(0), 40000, 1.0))[:, 0])
     grid = np.linspace(-9, 9, 6001)
-    density = np.exp(np.asarray(p.log_prob(jnp.asarray(grid, jnp.float32)[:, None]), np.float64))
+    z, log_prob = run(1, 40000, np.float32(grid)[:, None])
+    z, density = np.sort(z[:, 0]), np.exp(log_prob.astype(np.float64))
     cumulative = np.cumsum(density) * (grid[1] - grid[0])
     assert cumulative[-1] == pytest.approx(1, abs=2e-3)
     assert np.abs(np.interp(z, grid, cumulative) - np.arange(len(z)) / len(z)).max() < 0.015
