@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.script import run_script
+from tests.refusals import script_refusal
+from tests.script import output_of
 from vae_jax.benchmark import flax_example, ours, settings
 from vae_jax.benchmark.data import write_data
 from vae_jax.benchmark.machine import describe
@@ -24,8 +25,7 @@ from vae_jax.errors import ConfigError
 @pytest.mark.long
 def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(tmp_path):
     out = tmp_path / "b.json"
-    done = run_script("benchmark.py", "--quick", "--only=ours", f"--out={out}")
-    assert (done.returncode, done.stderr) == (0, "")
+    printed = output_of("benchmark", "--quick", "--only=ours", f"--out={out}")
     result, table = json.loads(out.read_text()), out.with_suffix(".md").read_text()
     (row,) = result["rows"]
     assert (row["contender"], row["net"], row["batch_size"], row["precision"]) == ("ours", "mlp", 128, "fp32")
@@ -33,16 +33,15 @@ def test_a_quick_run_of_ours_writes_json_and_the_table_it_prints(tmp_path):
     assert row["seconds_to_first_step"] > row["compile_seconds"] > 0 and row["peak_rss_mb"] > 50
     assert len(row["images_per_second_by_round"]) == result["plan"]["rounds"] == 1
     assert {"cpu", "cores", "memory_gb", "load_before", "versions"} <= result["machine"].keys()
-    assert table in done.stdout and "| mlp | 128 | fp32 | ours |" in table
+    assert table in printed and "| mlp | 128 | fp32 | ours |" in table
 
 
 @pytest.mark.long
 def test_a_quick_run_of_scaling_has_rows_of_every_axis_a_table_and_a_picture(tmp_path):
     out = tmp_path / "s.json"
-    done = run_script("benchmark.py", "--what=scaling", "--quick", f"--out={out}")
-    assert (done.returncode, done.stderr) == (0, "")
+    printed = output_of("benchmark", "--what=scaling", "--quick", f"--out={out}")
     rows, table = json.loads(out.read_text())["rows"], out.with_suffix(".md").read_text()
-    assert not any("skipped" in row for row in rows) and table in done.stdout
+    assert not any("skipped" in row for row in rows) and table in printed
     cases = [(row["axis"], row["value"], row["net"], row["batch_size"], row["contender"]) for row in rows]
     assert cases == [
         ("batch size", 32, "mlp", 32, "ours"),
@@ -86,8 +85,8 @@ def test_devices_that_are_not_there_are_not_measured(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("flag", ["--only=ours", "--nets=mlp", "--num_members=2"])
 def test_scaling_refuses_flags_that_it_would_not_heed(flag):
-    done = run_script("benchmark.py", "--what=scaling", flag)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: {flag.partition('=')[0]} is not for --what=scaling")
+    said = script_refusal(2, "benchmark", "--what=scaling", flag)
+    assert said.startswith(f"error: {flag.partition('=')[0]} is not for --what=scaling")
 
 
 def test_a_contender_that_cannot_take_part_says_why(tmp_path):
@@ -108,8 +107,7 @@ def test_missing_packages_are_named(monkeypatch):
 
 @pytest.mark.parametrize("flag", ["--only=none", "--nets=none", "--batch_sizes=1e3", "--precisions=fp8", "--rounds=0"])
 def test_mistakes_are_one_line_and_2(flag):
-    done = run_script("benchmark.py", "--quick", flag)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: {flag}") and done.stderr.count("\n") == 1
+    assert script_refusal(2, "benchmark", "--quick", flag).startswith(f"error: {flag}")
 
 
 def test_the_table_leaves_out_what_nobody_has_and_lists_what_failed():

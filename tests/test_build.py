@@ -6,6 +6,7 @@ import pkgutil
 
 import pytest
 
+from tests.refusals import refusal
 from vae_jax.build import REQUIRED, build, component, components, fill, nearest
 from vae_jax.config import COMPONENTS
 from vae_jax.errors import ConfigError
@@ -81,9 +82,7 @@ def test_fill_completes_with_defaults_and_takes_none_as_not_given():
     ],
 )
 def test_fill_refuses(home, given, message):
-    with pytest.raises(ConfigError) as caught:
-        fill(home, given, "x")
-    assert message in str(caught.value)
+    assert message in refusal(fill, home, given, "x", error=ConfigError)
 
 
 def test_a_private_function_is_no_component():

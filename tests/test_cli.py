@@ -3,11 +3,10 @@
 import errno
 import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
+from tests.processes import python
 from vae_jax import cli
 from vae_jax.errors import UserError
 
@@ -85,9 +84,7 @@ for file in sorted(pathlib.Path("scripts").glob("*.py")):
     slow = {"jax", "flax", "optax", "orbax", "matplotlib", "scipy", "sklearn", "torch", "tensorflow"} & set(sys.modules)
     print(file.stem, text.getvalue().startswith("usage:"), *sorted(slow))
 """
-    ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=250)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines() == [f"{file.stem} True" for file in sorted((root / "scripts").glob("*.py"))]
+    assert python(code).splitlines() == [f"{file.stem} True" for file in sorted((root / "scripts").glob("*.py"))]
 
 
 def test_overrides_keep_all_after_the_first_equals_sign():

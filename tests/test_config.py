@@ -3,11 +3,11 @@
 import functools
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
+from tests.processes import python
+from tests.refusals import refusal
 from tests.variants import CONFIGS, all_variants, load
 from vae_jax import config
 from vae_jax.build import components
@@ -20,10 +20,10 @@ VAE = "digits.py:variant=vae"
 def write(tmp_path):
     """Write a config file next to a copy of base.py and return its path."""
 
-    def write(lines, name="mine.py", folder="a"):
+    def write(lines, folder="a"):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "base.py").write_text((CONFIGS / "base.py").read_text())
-        path = tmp_path / folder / name
+        path = tmp_path / folder / "mine.py"
         body = "\n".join(f"    {line}" for line in lines)
         path.write_text(f"from base import get_config as get_base, set_vae\ndef get_config():\n{body}\n")
         return str(path)
@@ -39,11 +39,8 @@ def test_base_has_every_field_of_every_component():
             assert set(component.fields) <= set(group), f"{path}.name={name}"
 
 
-def refusal(spec, overrides=None):
-    with pytest.raises(ConfigError) as caught:
-        config.load(spec, overrides)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+def refused(spec, overrides=None):
+    return refusal(config.load, spec, overrides, error=ConfigError)
 
 
 @pytest.mark.parametrize("variant", all_variants())
@@ -139,12 +136,12 @@ def test_none_turns_a_component_off():
     ids=str,
 )
 def test_bad_overrides_are_refused(overrides, message):
-    assert message in refusal(f"{CONFIGS}/{VAE}", overrides)
+    assert message in refused(f"{CONFIGS}/{VAE}", overrides)
 
 
 def test_an_error_of_a_config_file_names_file_and_line(write):
     path = write(["config = set_vae(get_base())", "config.train.batch_size = 1.5", "return config"])
-    message = refusal(path)
+    message = refused(path)
     assert message.startswith(f"{path}, line 4, failed: TypeError: ")
     assert "'batch_size'" in message and "1.5" in message
 
@@ -170,28 +167,27 @@ def test_mistakes_in_a_config_file_are_refused(write, line, message):
     if message is None:  # the frame around the mistakes is sound
         assert config.load(path).train.select == "best"
     else:
-        assert message in refusal(path)
+        assert message in refused(path)
 
 
 def test_files_that_are_no_configs_are_refused(tmp_path):
     good = tmp_path / "good.py"
     good.write_text("def get_config(:\n")
-    assert refusal(str(good)).startswith(f"{good} failed: SyntaxError: ") and "line 1" in refusal(str(good))
+    assert refused(str(good)).startswith(f"{good} failed: SyntaxError: ") and "line 1" in refused(str(good))
     good.write_text("")
-    assert "has no attribute 'get_config'" in refusal(str(good))
-    assert f"no config file '{tmp_path}/god.py' (did you mean \"{good}\"?)" in refusal(f"{tmp_path}/god.py")
+    assert "has no attribute 'get_config'" in refused(str(good))
+    assert f"no config file '{tmp_path}/god.py' (did you mean \"{good}\"?)" in refused(f"{tmp_path}/god.py")
     (tmp_path / "notes.txt").write_text("x")
-    assert "its name must end in .py" in refusal(f"{tmp_path}/notes.txt")
-    assert "takes 0 positional arguments" in refusal(f"{CONFIGS}/base.py:variant=vae")
+    assert "its name must end in .py" in refused(f"{tmp_path}/notes.txt")
+    assert "takes 0 positional arguments" in refused(f"{CONFIGS}/base.py:variant=vae")
 
 
 def test_each_folder_has_its_own_base(write):
     lines = ["config = set_vae(get_base())", "return config"]
     first, second = write(lines, folder="a"), write(lines, folder="b")
-    changed = second.replace("mine.py", "base.py")
-    with open(changed, "a") as file:
+    with open(second.replace("mine.py", "base.py"), "a") as file:
         file.write(
-            "\n\n_old = get_config\ndef get_config():\n    config = _old()\n    config.seed = 9\n    return config\n"
+            "\n_old = get_config\ndef get_config():\n    config = _old()\n    config.seed = 9\n    return config\n"
         )
     assert [config.load(path).seed for path in (first, second, first)] == [0, 9, 0]
 
@@ -218,9 +214,7 @@ def test_parse_arg_reads_by_the_types_of_the_defaults(arg, expected):
     ],
 )
 def test_parse_arg_refuses(arg, message):
-    with pytest.raises(ConfigError) as caught:
-        config.parse_arg(arg, variant="vae", size=3)
-    assert message in str(caught.value)
+    assert message in refusal(config.parse_arg, arg, variant="vae", size=3, error=ConfigError)
 
 
 def test_the_same_number_written_otherwise_is_the_same_config():
@@ -250,13 +244,12 @@ def test_differences_name_each_field_once():
 
 
 def test_checking_a_config_and_loading_data_import_no_jax():
-    code = (
+    found = python(
         "import sys; from vae_jax import cli, config; from vae_jax.data.load import load_dataset; "
         f"load_dataset(config.load({str(CONFIGS / VAE)!r}), None); "
         "print([m for m in ('jax', 'flax', 'optax', 'orbax') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert found == "[]\n"
 
 
 @pytest.mark.parametrize("variant", all_variants())

@@ -55,8 +55,7 @@ def test_a_signal_ends_the_search_and_the_run_has_diverged(tmp_path, monkeypatch
 
 def test_the_steps_since_the_checkpoint_are_run_again_and_a_sound_one_has_no_nan(tmp_path):
     config = load("digits.py", **SMALL)
-    dataset = load_dataset(config, None)
-    parts = put_together(config, dataset)
+    parts = put_together(config, load_dataset(config, None))
     state, _ = parts.program.chunk(TrainState(**parts.start()["state"]), 0, 2)
     with Checkpoints(tmp_path, 1, "a run") as checkpoints:
         checkpoints.save(2, {"state": state._asdict(), "best": parts.start()["best"]})
@@ -66,10 +65,16 @@ def test_the_steps_since_the_checkpoint_are_run_again_and_a_sound_one_has_no_nan
     assert first_nan(parts, config, tmp_path, "a run", 4) is None
 
 
-def test_a_refit_in_between_is_done_again():
+@pytest.fixture
+def refitted():
+    """The config and the parts of a model that is refitted after an epoch."""
     small = {"model__encoder__hidden": (8,), "model__components": 3, "train__epochs": 2, "data__name": "digits"}
     config = load("zoo_clustering.py", hypers__pretrain_epochs=1.0, **small)
-    parts = put_together(config, load_dataset(config, None))
+    return config, put_together(config, load_dataset(config, None))
+
+
+def test_a_refit_in_between_is_done_again(refitted):
+    parts = refitted[1]
     program, start = parts.program, lambda: TrainState(**parts.start()["state"])
     assert program.refit_at == program.steps_per_epoch
     state = program.refit(program.chunk(start(), 0, program.refit_at)[0])
@@ -78,18 +83,16 @@ def test_a_refit_in_between_is_done_again():
 
 
 @pytest.mark.long
-def test_a_refit_between_the_two_last_steps_is_done_again(tmp_path):
-    small = {"model__encoder__hidden": (8,), "model__components": 3, "train__epochs": 2, "data__name": "digits"}
-    config = load("zoo_clustering.py", hypers__pretrain_epochs=1.0, **small)
-    parts, refitted = put_together(config, load_dataset(config, None)), []
+def test_a_refit_between_the_two_last_steps_is_done_again(tmp_path, refitted):
+    (config, parts), steps = refitted, []
 
     def refit(state):
-        refitted.append(int(state.step))
+        steps.append(int(state.step))
         return parts.program.refit(state)
 
     recording = parts._replace(program=parts.program._replace(refit=refit))
     assert first_nan(recording, config, tmp_path, None, parts.program.refit_at) is None
-    assert refitted == [parts.program.refit_at]
+    assert steps == [parts.program.refit_at]
 
 
 def test_what_only_a_gradient_makes_nan_is_named_by_the_line_it_is_of():

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests import hub_server
+from tests.refusals import flipped
 from tests.script import output_of
 from tests.variants import load as load_config
 from vae_jax import hub, run
@@ -76,15 +77,16 @@ def array_file(files):
     return max((name for name in files if name.startswith("checkpoints/")), key=lambda name: len(files[name]))
 
 
+def steps_of(files):
+    return {name.split("/")[1] for name in files if name.startswith("checkpoints/")}
+
+
 @pytest.mark.usefixtures("pushed")
 def test_a_pulled_run_is_the_pushed_one_to_the_bit(folder, tmp_path):
-    commit = hub.pull_run(REPO, tmp_path / "pulled")
-    assert len(commit) == 40
+    assert len(hub.pull_run(REPO, tmp_path / "pulled")) == 40  # the commit
     ours, theirs = (load(path) for path in (folder, tmp_path / "pulled"))
-    for a, b in zip(
-        jax.tree.leaves((ours.params, ours.stats)), jax.tree.leaves((theirs.params, theirs.stats)), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+    for name in "params", "stats":
+        jax.tree.map(np.testing.assert_array_equal, getattr(ours, name), getattr(theirs, name))
     for name in "config.json", "results.json", "metrics.jsonl", "pictures/samples.png":
         assert (tmp_path / "pulled" / name).read_bytes() == (folder / name).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["pulled"]
@@ -95,8 +97,7 @@ def test_what_is_pushed_tells_nothing_of_the_machine(pushed, folder):
     kinds = {name.split("/")[0] for name in pushed}
     records = {"config.json", "manifest.json", "results.json", "metrics.jsonl", "README.md"}
     assert kinds == records | {"pictures", "checkpoints", ".gitattributes"}
-    steps = {name.split("/")[1] for name in pushed if name.startswith("checkpoints/")}
-    assert steps == {"40"}
+    assert steps_of(pushed) == {"40"}
     everything = b"\n".join(content for name, content in pushed.items() if not name.endswith(".png"))
     host, home = f'"{socket.gethostname()}"', f"{pathlib.Path.home()}/"
     for secret in str(folder), home, sys.executable, hub_server.TOKEN, host:
@@ -133,18 +134,12 @@ def test_a_repository_of_something_else_or_for_other_eyes_is_left_alone(server, 
 
 
 def test_a_damaged_checkpoint_is_not_published(server, folder, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(folder, copy)
+    copy = shutil.copytree(folder, tmp_path / "run")
     steps = sorted((copy / "checkpoints").iterdir(), key=lambda path: int(path.name))
     arrays = max(steps[-1].rglob("d/*"), key=lambda path: path.stat().st_size)
     arrays.write_bytes(arrays.read_bytes()[: arrays.stat().st_size // 2])
     hub.push_run(copy, REPO)
-    found = {name.split("/")[1] for name in server.repos[REPO] if name.startswith("checkpoints/")}
-    assert found == {steps[-2].name}
-
-
-def flipped(content, at):
-    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    assert steps_of(server.repos[REPO]) == {steps[-2].name}
 
 
 def test_a_flipped_byte_never_gives_another_parameter(pushed, folder, tmp_path):
@@ -203,16 +198,16 @@ def test_a_transfer_that_breaks_off_leaves_nothing(server, pushed, tmp_path, mon
 
 @pytest.mark.usefixtures("server")
 def test_mistakes_have_a_line_each(folder, tmp_path, monkeypatch):
-    for repo in "digits", "a/b/c", "../b", "a/..", "http://a/b", "":
-        with pytest.raises(ConfigError, match="expected user/name"):
-            hub.pull_run(repo, tmp_path / "new")
-    with pytest.raises(DataError, match="there is no repository nobody/nothing that you may read"):
-        hub.pull_run("nobody/nothing", tmp_path / "new")
     hub.push_run(folder, REPO)
-    with pytest.raises(DataError, match=f"{REPO} has no revision 'v2'"):
-        hub.pull_run(REPO, tmp_path / "new", "v2")
-    with pytest.raises(OutputError, match="exists and is not empty"):
-        hub.pull_run(REPO, folder)
+    new, no_names = tmp_path / "new", ("digits", "a/b/c", "../b", "a/..", "http://a/b", "")
+    for given, error, message in (
+        *(((name, new), ConfigError, "expected user/name") for name in no_names),
+        (("nobody/nothing", new), DataError, "there is no repository nobody/nothing that you may read"),
+        ((REPO, new, "v2"), DataError, f"{REPO} has no revision 'v2'"),
+        ((REPO, folder), OutputError, "exists and is not empty"),
+    ):
+        with pytest.raises(error, match=message):
+            hub.pull_run(*given)
     with pytest.raises(ConfigError, match=r"no results\.json"):
         hub.push_run(tmp_path, REPO)
     monkeypatch.setenv("HF_TOKEN", "hf_expired")

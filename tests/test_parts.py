@@ -1,22 +1,17 @@
 """What is done before the first step, and what the state and the best parameters share: nothing."""
 
-import pathlib
-import subprocess
-import sys
-
 import jax
 import numpy as np
 
-from vae_jax import config as configs
+from tests.processes import python
+from tests.variants import load
 from vae_jax.data.load import load_dataset
 from vae_jax.parts import put_together
 from vae_jax.types import TrainState
 
-DIGITS = str(pathlib.Path(__file__).parents[1] / "configs" / "digits.py")
 
-
-def digits(**overrides):
-    config = configs.load(f"{DIGITS}:runlocal", overrides)
+def digits():
+    config = load("digits.py:runlocal")
     return put_together(config, load_dataset(config, None))
 
 
@@ -36,11 +31,8 @@ def first_step_counting():
     print(len(names), *names)
 
 
-def test_keys_start_and_steps_are_the_only_programs_before_the_end_of_the_first_step(root):
-    call = "from tests.test_parts import first_step_counting as count; count()"
-    ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=root, timeout=250)
-    assert ran.returncode == 0, ran.stderr
-    count, *names = ran.stdout.split()
+def test_keys_start_and_steps_are_the_only_programs_before_the_end_of_the_first_step():
+    count, *names = python("from tests.test_parts import first_step_counting as count; count()").split()
     assert count == "3", names
 
 

@@ -2,8 +2,6 @@
 
 import itertools
 import re
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from jax.extend.core import ClosedJaxpr
 
+from tests.processes import python
 from vae_jax.nn.conv import conv
 from vae_jax.precision import with_products
 from vae_jax.training.member_mesh import place_members
@@ -118,11 +117,9 @@ def multiply_in_all_forms():
         np.testing.assert_allclose(jax.jit(with_products("bf16", product))(a, b), product(a, b), atol=0.02)
 
 
-def test_products_of_all_forms_on_a_cpu_that_is_one_device(root):
+def test_products_of_all_forms_on_a_cpu_that_is_one_device():
     """Devices that share a batch multiply in another form, so this needs a process of its own."""
-    call = "from tests.test_precision import multiply_in_all_forms as run; run()"
-    ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, cwd=root)
-    assert ran.returncode == 0, ran.stderr
+    python("from tests.test_precision import multiply_in_all_forms as run; run()")
 
 
 @pytest.mark.long

@@ -14,14 +14,8 @@ from vae_jax.data.sources.embedded import digits
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("scripts") / "a run é"
     out = output_of("train", "--config=configs/digits.py:variant=cvae,runlocal", f"--workdir={path}")
-    for word in (
-        "neg_elbo_nats",
-        "nll_nats",
-        "pca_mse",
-        "ppca_nll_density_nats",
-        "conditional_accuracy",
-        "samples.png",
-    ):
+    figures = "neg_elbo_nats", "nll_nats", "pca_mse", "ppca_nll_density_nats", "conditional_accuracy"
+    for word in *figures, "samples.png":
         assert word in out
     return path
 
@@ -38,12 +32,8 @@ def test_evaluate_agrees_with_the_run_and_tightens_with_k(folder):
 
 def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_path):
     flags = f"--workdir={folder}", "--num=9"
-    for name, more in {
-        "a": ["--label=7"],
-        "b": ["--label=7"],
-        "c": ["--label=3"],
-        "d": ["--label=7", "--seed=1"],
-    }.items():
+    asked = {"a": ["--label=7"], "b": ["--label=7"], "c": ["--label=3"], "d": ["--label=7", "--seed=1"]}
+    for name, more in asked.items():
         output_of("sample", *flags, *more, f"--out={tmp_path / name}.png")
     pictures = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in "abcd"}
     np.testing.assert_array_equal(pictures["a"], pictures["b"])
@@ -52,28 +42,22 @@ def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_pa
 
 
 def test_temperature_zero_draws_one_picture(folder, tmp_path):
-    output_of(
-        "sample", f"--workdir={folder}", "--num=4", "--label=2", "--temperature=0", f"--out={tmp_path / 'cold.png'}"
-    )
+    flags = "--num=4", "--label=2", "--temperature=0"
+    output_of("sample", f"--workdir={folder}", *flags, f"--out={tmp_path / 'cold.png'}")
     sheet = np.asarray(Image.open(tmp_path / "cold.png"))
     half = (sheet.shape[1] - sheet.shape[1] // 19) // 2
     np.testing.assert_array_equal(sheet[:half, :half], sheet[half : 2 * half, half : 2 * half])
 
 
 def test_reconstruct_reads_files_of_other_sizes_and_modes(folder, tmp_path):
-    image = digits(None).splits["test"].images[0, ..., 0]
-    label = int(digits(None).splits["test"].labels[0])
-    picture = Image.fromarray((image * 15).astype(np.uint8)).resize((64, 48), Image.Resampling.BICUBIC)
-    picture.save(tmp_path / "gray.png")
-    picture.convert("RGB").save(tmp_path / "colour.jpg")
-    out = output_of(
-        "reconstruct",
-        f"--workdir={folder}",
-        f"--label={label}",
-        f"--out={tmp_path / 'out.png'}",
-        tmp_path / "gray.png",
-        tmp_path / "colour.jpg",
-    )
+    test = digits(None).splits["test"]
+    pixels = (test.images[0, ..., 0] * 15).astype(np.uint8)
+    picture = Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC)
+    gray, colour = tmp_path / "gray.png", tmp_path / "colour.jpg"
+    picture.save(gray)
+    picture.convert("RGB").save(colour)
+    flags = f"--workdir={folder}", f"--label={test.labels[0]}", f"--out={tmp_path / 'out.png'}"
+    out = output_of("reconstruct", *flags, gray, colour)
     assert out.count("mse 0.0") == 2
     with Image.open(tmp_path / "out.png") as sheet:
         assert sheet.size[0] == sheet.size[1] >= 640

@@ -8,10 +8,11 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
-from tests.script import run_script
+from tests.refusals import script_refusal
 
 CONFIG = f"--config={ROOT}/configs/digits.py"
 NEW = "--workdir={w}/new"
+TRAIN = f"train.py {CONFIG} {NEW}"
 NPZ = f"{CONFIG} {NEW} --config.data.name=npz --config.train.batch_size=8 --data_dir={{w}}"
 FOLDER = f"{CONFIG} {NEW} --config.data.name=folder --config.train.batch_size=8 --data_dir={{w}}"
 MNIST = f"--config={ROOT}/configs/mnist.py:variant=dynamic {NEW}"
@@ -45,11 +46,9 @@ def check(world, command, code, *told):
     """Check that a script prints one line that tells these words, ends with this code and leaves nothing behind."""
     before = contents(world)
     script, *flags = command.format(w=world).split(" ")
-    found, _, err = run_script(script, *flags, cwd=world, env=environment(world))
-    assert found == code, err
-    assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
+    said = script_refusal(code, script.removesuffix(".py"), *flags, cwd=world, env=environment(world))
     for text in told:
-        assert text.format(w=world) in err
+        assert text.format(w=world) in said
     assert contents(world) == before
 
 

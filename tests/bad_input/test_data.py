@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input.run import BAD_INPUT, CONFIG, FOLDER, MNIST, NEW, NPZ, check, readable
+from tests.bad_input.run import BAD_INPUT, FOLDER, MNIST, NPZ, TRAIN, check, readable
 
 CASES = {
     # Data
@@ -17,11 +17,11 @@ CASES = {
     f"train.py {FOLDER}/pets": (65, "'dog' has 1 of the pictures, too few for train and validation and test"),
     f"train.py {FOLDER}/fake": (65, "{w}/fake/text.png cannot be read as a picture"),
     f"train.py {FOLDER}/fake --config.data.on_error=ignore": (2, "data.on_error='ignore'", "stop, skip"),
-    f"train.py {CONFIG} {NEW} --config.data.size=8": (2, "data.size is set, but 'digits' does not take it"),
-    f"train.py {CONFIG} {NEW} --config.data.name=tfds": (2, "data.dataset is not set, and 'tfds' needs it"),
-    f"train.py {CONFIG} {NEW} --config.data.memory_mb=-1": (2, "data.memory_mb=-1.0", "0 or more"),
-    f"train.py {CONFIG} {NEW} --config.data.pairs=1": (2, "data.pairs=1", "'vae' does not learn from pairs"),
-    f"train.py {CONFIG} {NEW} --config.data.workers=65": (2, "data.workers=65", "from 0 to 64"),
+    f"{TRAIN} --config.data.size=8": (2, "data.size is set, but 'digits' does not take it"),
+    f"{TRAIN} --config.data.name=tfds": (2, "data.dataset is not set, and 'tfds' needs it"),
+    f"{TRAIN} --config.data.memory_mb=-1": (2, "data.memory_mb=-1.0", "0 or more"),
+    f"{TRAIN} --config.data.pairs=1": (2, "data.pairs=1", "'vae' does not learn from pairs"),
+    f"{TRAIN} --config.data.workers=65": (2, "data.workers=65", "from 0 to 64"),
     f"train.py {NPZ}/nan": (65, "npz, train images: 1 values are NaN or infinite, the first in image 4"),
     f"train.py {NPZ}/range": (65, "npz, train images: float values in 255..255, expected [0, 1]"),
     f"train.py {NPZ}/unlabelled --config.model.condition=true": (2, "model.condition=True needs labels", "'npz'"),

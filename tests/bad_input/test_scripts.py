@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bad_input.run import BAD_INPUT, CONFIG, NEW, OUT, ROOT, check, readable
+from tests.bad_input.run import BAD_INPUT, CONFIG, NEW, OUT, ROOT, TRAIN, check, readable
 
 CASES = {
     # Run folders
@@ -54,9 +54,9 @@ CASES = {
     f"reconstruct.py --workdir={{w}}/conditional {OUT} {{w}}/black.png": (2, "--label is not given", "needs it"),
     f"reconstruct.py --workdir={{w}}/conditional {OUT} {{w}}/black.png --label=99": (2, "--label=99", "0..9"),
     "reconstruct.py --workdir={w}/run --out={w}/none/out.png {w}/black.png": (73, "--out={w}/none/out.png"),
-    f"train.py {CONFIG} {NEW} --trackers=wanbd": (2, "--trackers='wanbd' is unknown", 'did you mean "wandb"'),
-    f"train.py {CONFIG} {NEW} --trackers=wandb,": (2, "--trackers='' is unknown", "known: mlflow, tensorboard, wandb"),
-    f"train.py {CONFIG} {NEW} --trackers=mlflow,mlflow": (2, "names mlflow twice"),
+    f"{TRAIN} --trackers=wanbd": (2, "--trackers='wanbd' is unknown", 'did you mean "wandb"'),
+    f"{TRAIN} --trackers=wandb,": (2, "--trackers='' is unknown", "known: mlflow, tensorboard, wandb"),
+    f"{TRAIN} --trackers=mlflow,mlflow": (2, "names mlflow twice"),
     "hub.py": (2, "required: push|pull"),
     "hub.py push {w}/run": (2, "required: --repo"),
     "hub.py push {w}/run --repo=a/b": (2, "{w}/run", "has no results.json"),
@@ -102,17 +102,17 @@ CASES = {
     "sweep.py plot --workdir={w}/file": (2, "{w}/file is no sweep"),
     "sweep.py plto --workdir={w}/run": (2, "'plto' is unknown"),
     # Found only with JAX
-    f"train.py {CONFIG} {NEW} --config.model.likelihood.name=bernoulli": (2, "takes pixels of 0 and 1", "dynamic"),
-    f"train.py {CONFIG} {NEW} --config.data.pixels=uint8": (2, "data.pixels='uint8'", "uint8 in 0..16"),
+    f"{TRAIN} --config.model.likelihood.name=bernoulli": (2, "takes pixels of 0 and 1", "dynamic"),
+    f"{TRAIN} --config.data.pixels=uint8": (2, "data.pixels='uint8'", "uint8 in 0..16"),
     f"train.py --config={ROOT}/configs/zoo_disentangling.py:variant=ada_gvae {NEW} --config.data.name=digits "
     "--config.data.pixels=threshold": (2, "data.pairs=1 needs data whose factors are known", "sprites or dsprites"),
-    f"train.py {CONFIG} {NEW} --config.data.corruption.name=gray": (2, "data.corruption.name='gray'", "3 channels"),
-    f"train.py {CONFIG} {NEW} --config.data.corruption.name=block_masking --config.data.corruption.size=9": (
+    f"{TRAIN} --config.data.corruption.name=gray": (2, "data.corruption.name='gray'", "3 channels"),
+    f"{TRAIN} --config.data.corruption.name=block_masking --config.data.corruption.size=9": (
         2,
         "data.corruption.size=9",
         "8 x 8 pixels",
     ),
-    f"train.py {CONFIG} {NEW} --config.train.batch_size=66": (2, "train.batch_size=66", "number of devices, 4"),
+    f"{TRAIN} --config.train.batch_size=66": (2, "train.batch_size=66", "number of devices, 4"),
     f"sample.py --workdir={{w}}/run {OUT}": (74, "no checkpoint in {w}/run/checkpoints"),
     f"reconstruct.py --workdir={{w}}/run {OUT} {{w}}/black.png": (74, "no checkpoint in {w}/run/checkpoints"),
 }

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.refusals import files, flipped_anywhere
 from vae_jax.data import cache
 from vae_jax.data.cache import Place, Stored, blocks, cached, default_cache_dir
 from vae_jax.data.dataset import Dataset, Split, array_sha256, sha256
@@ -82,9 +83,7 @@ def test_no_flipped_bit_and_no_truncation_is_read(place):
     for path in sorted(folder.iterdir()):
         sound = path.read_bytes()
         for _ in range(12):
-            damaged = bytearray(sound)
-            damaged[RNG.integers(len(sound))] ^= 1 << int(RNG.integers(8))
-            path.write_bytes(damaged)
+            path.write_bytes(flipped_anywhere(sound, RNG))
             assert same(cached(place, "toy", lambda: made), made)
         for content in b"", sound[:-1], sound[: len(sound) // 2]:
             path.write_bytes(content)
@@ -92,10 +91,6 @@ def test_no_flipped_bit_and_no_truncation_is_read(place):
         path.unlink()
         assert same(cached(place, "toy", lambda: made), made)
     assert any("is damaged" in line for line in place.said)
-
-
-def files(place):
-    return [path for path in place.cache_dir.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 class Lazy:
@@ -118,28 +113,23 @@ def of(images):
     return Dataset("lazy", dict.fromkeys(("train", "validation", "test"), Split(images)), 255, 0, "")
 
 
-def test_a_picture_that_cannot_be_read_leaves_nothing(place, monkeypatch):
+@pytest.mark.parametrize(
+    "error, kind, told",
+    [
+        (DataError("x.png cannot be read"), DataError, r"x\.png"),
+        (OSError(errno.ENOSPC, "No space left"), StorageError, r"writing .*toy\.part failed: No space left"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_and_a_disk_that_fills_up_leave_nothing(place, monkeypatch, error, kind, told):
     monkeypatch.setattr(cache, "_BLOCK", 1e6)
 
-    def spoil(start):
+    def fail_late(start):
         if start > 100:
-            raise DataError("x.png cannot be read")
+            raise error
 
-    with pytest.raises(DataError, match=r"x\.png"):
-        cached(place, "toy", lambda: of(Lazy(spoil)))
-    assert not files(place) and not (place.cache_dir / "data" / "toy.part").exists()
-
-
-def test_a_disk_that_fills_up_is_one_line_and_leaves_nothing(place, monkeypatch):
-    monkeypatch.setattr(cache, "_BLOCK", 1e6)
-
-    def full(start):
-        if start > 100:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(StorageError, match=r"writing .*toy\.part failed: No space left on device"):
-        cached(place, "toy", lambda: of(Lazy(full)))
-    assert not files(place)
+    with pytest.raises(kind, match=told):
+        cached(place, "toy", lambda: of(Lazy(fail_late)))
+    assert not files(place.cache_dir) and not (place.cache_dir / "data" / "toy.part").exists()
 
 
 def test_a_set_that_cannot_fit_is_refused_before_it_is_decoded(place):
@@ -194,8 +184,7 @@ def test_two_processes_at_once_prepare_it_once(place, tmp_path, start):
     assert results.get(timeout=60) == results.get(timeout=60)
     one.join()
     two.join()
-    blocks_read = (tmp_path / "log").read_text().split()
-    assert blocks_read.count("0") == 3  # of three splits, once each
+    assert (tmp_path / "log").read_text().split().count("0") == 3  # the first block of three splits, once each
 
 
 def test_after_kill_9_it_is_prepared_anew(place, tmp_path, start):

@@ -51,8 +51,7 @@ def test_draws_change_with_epoch_seed_and_split(changed):
 
 
 def test_examples_of_the_same_picture_are_drawn_apart():
-    image = batch()["image"]
-    assert len(np.unique(image.reshape(12, -1), axis=0)) == 12
+    assert len(np.unique(batch()["image"].reshape(12, -1), axis=0)) == 12
 
 
 def test_unit_keeps_the_values_and_threshold_cuts_at_one_half():
@@ -159,8 +158,6 @@ def test_the_spec_says_what_values_x_may_have(pixels, dtype, levels, values):
 
 @pytest.mark.parametrize("dtype, levels", [(np.float32, 1), (np.uint8, 1), (np.uint8, 16)])
 def test_uint8_is_refused_for_data_of_other_levels(dtype, levels):
-    message = (
-        rf"data.pixels='uint8' needs .* 0..255, and 'x' are {np.dtype(dtype)} in 0..{levels}; set data.pixels=unit"
-    )
-    with pytest.raises(ConfigError, match=message):
+    told = f"and 'x' are {np.dtype(dtype)} in 0..{levels}; set data.pixels=unit"
+    with pytest.raises(ConfigError, match=f"data.pixels='uint8' needs .* 0..255, {told}"):
         make_spec(dataset(np.zeros((3, 2, 2, 1), dtype), levels), "uint8")

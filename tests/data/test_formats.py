@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.refusals import refusal
+from tests.refusals import flipped_anywhere, refusal
 from vae_jax.data.formats import read_amat, read_cifar, read_dsprites, read_idx, read_omniglot
 from vae_jax.errors import DataError
 
@@ -55,9 +55,7 @@ def test_no_flipped_bit_and_no_truncation_of_a_gz_passes(tmp_path):
     sound = gzip.compress(idx_bytes(labels))
     refused = 0
     for _ in range(200):
-        damaged = bytearray(sound)
-        damaged[RNG.integers(len(sound))] ^= 1 << int(RNG.integers(8))
-        path.write_bytes(damaged)
+        path.write_bytes(flipped_anywhere(sound, RNG))
         try:  # a flip in the time stamp of the header is harmless
             np.testing.assert_array_equal(read_idx(path, 1), labels)
         except DataError as error:
@@ -94,8 +92,7 @@ CIFAR = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
 
 
 def test_cifar_keeps_the_order_of_its_batches_and_the_colours(tmp_path):
-    pictures = RNG.integers(0, 256, (6, 4, 32, 32, 3), np.uint8)
-    labels = RNG.integers(0, 10, (6, 4))
+    pictures, labels = RNG.integers(0, 256, (6, 4, 32, 32, 3), np.uint8), RNG.integers(0, 10, (6, 4))
     write_cifar(tmp_path / "x.tar.gz", pictures[::-1], labels[::-1], CIFAR[::-1])
     splits = read_cifar(tmp_path / "x.tar.gz")
     np.testing.assert_array_equal(splits["train"].images, pictures[:5].reshape(-1, 32, 32, 3))

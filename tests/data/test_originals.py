@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.data.refusals import refusal
+from tests.refusals import flipped, refusal
 from vae_jax.data import originals
 from vae_jax.data.cache import Place
 from vae_jax.data.originals import Original, locate, originals_of
@@ -69,14 +69,11 @@ def test_a_folder_of_the_set_comes_first(place):
 
 @pytest.mark.parametrize("position", [0, len(PACKED) // 2, len(PACKED) - 1])
 def test_one_flipped_byte_is_refused_by_name(place, position):
-    damaged = bytearray(PACKED)
-    damaged[position] ^= 1
     path = place.data_dir / "a.gz"
-    path.write_bytes(damaged)
+    path.write_bytes(flipped(PACKED, position))
     text = refusal(locate, place, "set", [original()])
-    assert (
-        text.startswith(f"{path} is not the published file, or is damaged: it has SHA-256") and "data.name=npz" in text
-    )
+    assert text.startswith(f"{path} is not the published file, or is damaged: it has SHA-256")
+    assert "data.name=npz" in text
 
 
 def test_an_unpacked_file_of_another_content_is_refused(place):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.refusals import refusal
 from vae_jax.data.pictures import fitted, open_picture, read_pictures
-from vae_jax.errors import DataError
 
 RAMP = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17  # 0, 17, ... 255
 
@@ -34,10 +34,8 @@ def test_invert_swaps_black_and_white(save):
 
 
 def test_a_smaller_size_is_the_mean_of_the_pixels(save):
-    expected = RAMP.astype(float).reshape(2, 2, 2, 2).mean((1, 3)) / 255
-    np.testing.assert_allclose(
-        read_pictures([save(Image.fromarray(RAMP))], (2, 2, 1))[0, ..., 0], expected, atol=0.5 / 255
-    )
+    found = read_pictures([save(Image.fromarray(RAMP))], (2, 2, 1))[0, ..., 0]
+    np.testing.assert_allclose(found, RAMP.reshape(2, 2, 2, 2).mean((1, 3)) / 255, atol=0.5 / 255)
 
 
 def test_height_comes_before_width(save):
@@ -75,23 +73,18 @@ def test_a_camera_s_note_of_rotation_is_followed(save):
     np.testing.assert_allclose(upright, np.rot90(RAMP, -1) / 255, atol=1e-7)
 
 
-def refusal(path, shape=(4, 4, 1)):
-    with pytest.raises(DataError) as caught:
-        read_pictures([str(path)], shape)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+def refused(path, shape=(4, 4, 1)):
+    return refusal(read_pictures, [str(path)], shape)
 
 
 def test_what_is_no_picture_is_refused_by_name(save, tmp_path):
-    assert refusal(tmp_path / "none.png") == f"no picture {tmp_path}/none.png"
+    assert refused(tmp_path / "none.png") == f"no picture {tmp_path}/none.png"
     text = tmp_path / "text.png"
-    text.write_text("not a picture")
-    assert f"{text} cannot be read as a picture: " in refusal(text)
-    text.write_bytes(b"")
-    assert f"{text} cannot be read as a picture: " in refusal(text)
-    assert f"{tmp_path} cannot be read as a picture: Is a directory" in refusal(tmp_path).replace("[Errno 21] ", "")
-    deep = save(Image.fromarray(RAMP.astype(np.float32)), "deep.tiff")
-    assert "32 bits" in refusal(deep)
+    for content in "not a picture", "":
+        text.write_text(content)
+        assert f"{text} cannot be read as a picture: " in refused(text)
+    assert f"{tmp_path} cannot be read as a picture: Is a directory" in refused(tmp_path).replace("[Errno 21] ", "")
+    assert "32 bits" in refused(save(Image.fromarray(RAMP.astype(np.float32)), "deep.tiff"))
 
 
 def test_damaged_notes_of_a_camera_are_no_traceback(save):
@@ -101,21 +94,20 @@ def test_damaged_notes_of_a_camera_are_no_traceback(save):
     text, numbers = b"\x01\x0f\x00\x02", b"\x01\x3f\x00\x02"  # the maker's name becomes six numbers
     assert path.read_bytes().count(text) == 1
     path.write_bytes(path.read_bytes().replace(text, numbers))
-    assert f"{path} cannot be read as a picture: " in refusal(path)
+    assert f"{path} cannot be read as a picture: " in refused(path)
 
 
 @pytest.mark.parametrize("format_name", ["png", "jpeg"])
-def test_a_truncated_picture_is_refused(save, tmp_path, format_name):
+def test_a_truncated_picture_is_refused(save, format_name):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
-    path = tmp_path / f"x.{format_name}"
-    save(Image.fromarray(noise), path.name)
+    path = pathlib.Path(save(Image.fromarray(noise), f"x.{format_name}"))
     path.write_bytes(path.read_bytes()[:-400])
-    assert f"{path} cannot be read as a picture: " in refusal(path)
+    assert f"{path} cannot be read as a picture: " in refused(path)
 
 
 @pytest.mark.parametrize("channels", [2, 4])
 def test_only_one_or_three_channels(save, channels):
-    assert f"this model needs {channels}" in refusal(save(Image.fromarray(RAMP)), (4, 4, channels))
+    assert f"this model needs {channels}" in refused(save(Image.fromarray(RAMP)), (4, 4, channels))
 
 
 FITS = "crop", "pad", "stretch"

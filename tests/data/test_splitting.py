@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from tests.data.refusals import refusal
+from tests.refusals import refusal
 from vae_jax.data.splitting import random_parts, stratified_parts
 
 SHARES = {"validation": 0.1, "test": 0.2}

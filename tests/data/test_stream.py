@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 
 import jax
 import numpy as np
 import pytest
 
+from tests.processes import python, wait_until
 from tests.variants import load
 from vae_jax.data import feed as feed_module
 from vae_jax.data.feed import gather, make_feed, make_spec
@@ -98,13 +98,6 @@ def threads():
     return {thread for thread in threading.enumerate() if thread.name.startswith("grain")}
 
 
-def wait_until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return condition()
-
-
 @pytest.fixture(autouse=True)
 def threads_of_before_have_ended():
     assert wait_until(lambda: not threads())
@@ -153,12 +146,11 @@ def test_workers_are_processes_and_end_with_the_program():
 
 
 @pytest.mark.long
-def test_a_run_in_memory_does_not_import_grain(root):
-    code = (
+def test_a_run_in_memory_does_not_import_grain():
+    python(
         "import sys; from tests.data.test_stream import *; config, dataset = digits(); parts = put_together(config, "
         "dataset); parts.program.chunk(TrainState(**parts.start()['state']), 0, 5); assert 'grain' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -247,7 +239,7 @@ def is_running(pid):
 
 def test_mean_of_lazy_pictures_is_that_of_evenly_spaced_ones(monkeypatch):
     _, dataset = digits()
-    train = np.asarray(dataset.splits["train"].images)
+    train = dataset.splits["train"].images
     lazy, source = make_lazy(dataset)
     np.testing.assert_allclose(make_spec(lazy, "unit").mean, make_spec(dataset, "unit").mean, rtol=1e-6)
     assert sum(map(len, source.asked)) == len(train)

@@ -28,11 +28,8 @@ def test_bits_per_dim_are_nats_over_log_two_and_the_number_of_values():
     expected |= {f"{name}_standard_error": bits.std() for name, bits in each.items()}
     assert found == pytest.approx(expected)
     lines = {line.split()[0]: line.split()[1:] for line in figure_lines(figures | found)}
-    assert lines["nll_bits_per_dim"] == [
-        f"{expected['nll_bits_per_dim']:.5g}",
-        "±",
-        f"{nll.std() / 2352 / math.log(2):.2g}",
-    ]
+    mean, error = f"{expected['nll_bits_per_dim']:.5g}", f"{nll.std() / 2352 / math.log(2):.2g}"
+    assert lines["nll_bits_per_dim"] == [mean, "±", error]
     assert not any(name.endswith("_standard_error") for name in lines)
 
 

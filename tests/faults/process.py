@@ -68,17 +68,19 @@ def assert_ends_as(undisturbed, folder, command=None):
     return out
 
 
+def assert_refused(code, text, command, **settings):
+    """Check that a command ends with a code and one line, which has a text; see `start` for the settings."""
+    found, _, err = finish(command, **settings)
+    assert found == code, err
+    assert text in error_line(err)
+
+
 def outcome(folder):
     """Return all that two equal runs have in common: figures, SHA-256 of the state and of the best, rows."""
     results = json.loads((folder / "results.json").read_text())
     figures = {name: value for name, value in results.items() if name not in UNEQUAL}
-    return figures, _best(folder), (folder / "metrics.jsonl").read_bytes()
-
-
-def _best(folder):
-    """Return the SHA-256 of what was selected of a run."""
     best = load_newest(folder / "checkpoints")[1]["best"]
-    return state_sha256((best["params"], best["stats"]))
+    return figures, state_sha256((best["params"], best["stats"])), (folder / "metrics.jsonl").read_bytes()
 
 
 def error_line(err):

@@ -2,26 +2,13 @@
 
 import json
 import os
-import random
 import shutil
-import signal
 
 import numpy as np
 import pytest
 
-from tests.faults.process import (
-    copy,
-    ended,
-    error_line,
-    finish,
-    outcome,
-    rows,
-    start,
-    steps,
-    stop_at,
-    train,
-    wait_for_step,
-)
+from tests.faults.process import assert_ends_as, assert_refused, copy, finish, rows, steps, stop_at, train
+from tests.refusals import flipped_anywhere
 from vae_jax import config
 from vae_jax.data.load import load_dataset
 from vae_jax.parts import put_together
@@ -36,9 +23,7 @@ def files_of(folder, step):
 
 
 def flip(path, rng):
-    content = bytearray(path.read_bytes())
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.write_bytes(content)
+    path.write_bytes(flipped_anywhere(path.read_bytes(), rng))
 
 
 def empty(path, _):
@@ -51,6 +36,12 @@ def truncate(path, _):
 
 def delete(path, _):
     path.unlink()
+
+
+def assert_same_rows(folder, other, rtol):
+    found, expected = rows(folder), rows(other)
+    assert [(row["step"], row["split"]) for row in found] == [(row["step"], row["split"]) for row in expected]
+    np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=rtol)
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +60,7 @@ def abstract(half_way):
     promised="the newest step or the one before comes back, with the bits that were saved; never anything else",
 )
 def test_damaged_file(tmp_path, half_way, abstract, held):
-    newest, rng = steps(half_way)[-1], random.Random(0)
-    expected = {}
+    newest, rng, expected = steps(half_way)[-1], np.random.default_rng(0), {}
     for step in reversed(steps(half_way)):
         one = copy(half_way, tmp_path / "one")
         for other in {*steps(half_way)} - {step}:
@@ -101,14 +91,12 @@ def test_damage_is_said_and_survived(tmp_path, half_way, undisturbed, attempt):
     if attempt == 4:
         shutil.rmtree(folder / "checkpoints" / str(newest))
     else:
-        (flip, empty, truncate, delete)[attempt](largest, random.Random(attempt))
-    code, out, err = finish(train(folder))
-    assert (code, err) == (0, "")
+        (flip, empty, truncate, delete)[attempt](largest, np.random.default_rng(attempt))
+    out = assert_ends_as(undisturbed, folder)
     assert f"resuming at step {before}" in out
     if attempt < 4:
         assert f"checkpoint {newest} is damaged" in out
         assert any(path.name.startswith(f"corrupt-{newest}-") for path in (folder / "checkpoints").iterdir())
-    assert outcome(folder) == undisturbed
 
 
 @pytest.mark.long
@@ -122,9 +110,7 @@ def test_all_damaged(tmp_path, half_way):
     for step in steps(folder):
         truncate(max(files_of(folder, step), key=lambda path: path.stat().st_size), None)
     for _ in range(2):
-        code, _, err = finish(train(folder))
-        assert code == 74
-        assert "is damaged; delete that folder to start the run anew" in error_line(err)
+        assert_refused(74, "is damaged; delete that folder to start the run anew", train(folder))
 
 
 @pytest.mark.long
@@ -136,16 +122,10 @@ def test_all_damaged(tmp_path, half_way):
 )
 def test_foreign_checkpoint(tmp_path, half_way, attempt):
     folder, other = copy(half_way, tmp_path / "run"), tmp_path / "other"
-    changes = ("--config.hypers.beta=0.5", "--config.model.latent=3")
-    process = start([*train(other, changes[attempt])])
-    assert wait_for_step(process, other, 200)
-    process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 75
+    stop_at(200, other, ("--config.hypers.beta=0.5", "--config.model.latent=3")[attempt])
     step = steps(other)[-1]
     shutil.copytree(other / "checkpoints" / str(step), folder / "checkpoints" / str(step))
-    code, _, err = finish(train(folder))
-    assert code == 2, err
-    assert "is of a" in error_line(err)
+    assert_refused(2, "is of a", train(folder))
     assert step in steps(folder)
 
 
@@ -157,18 +137,13 @@ def test_foreign_checkpoint(tmp_path, half_way, attempt):
 )
 def test_other_devices(tmp_path, undisturbed_folder):
     folder = tmp_path / "run"
-    for devices, until in ((4, 80), (1, 160), (8, None)):
-        env = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        process = start(train(folder), env=env)
-        if until:
-            assert wait_for_step(process, folder, until)
-            process.send_signal(signal.SIGTERM)
-        code, out, err = ended(process)
-        assert code == (75 if until else 0), err
-        assert ("resuming at step" in out) == (devices != 4)
-    found, expected = rows(folder), rows(undisturbed_folder)
-    assert [(row["step"], row["split"]) for row in found] == [(row["step"], row["split"]) for row in expected]
-    np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=1e-4)
+    four, one, eight = ({"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"} for count in (4, 1, 8))
+    assert "resuming at step" not in stop_at(80, folder, env=four)
+    assert "resuming at step" in stop_at(160, folder, env=one)
+    code, out, err = finish(train(folder), env=eight)
+    assert code == 0, err
+    assert "resuming at step" in out
+    assert_same_rows(folder, undisturbed_folder, rtol=1e-4)
 
 
 @pytest.mark.long
@@ -187,8 +162,6 @@ def test_other_jax(tmp_path, undisturbed_folder, attempt):
     code, out, err = finish(train(folder), **second)
     assert code == 0, err
     assert "resuming at step" in out
-    found, expected = rows(folder), rows(undisturbed_folder)
-    assert [row["step"] for row in found] == [row["step"] for row in expected]
-    np.testing.assert_allclose([row["loss"] for row in found], [row["loss"] for row in expected], rtol=1e-3)
+    assert_same_rows(folder, undisturbed_folder, rtol=1e-3)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["restarts"][0]["changed"]["jax"]["version"] != manifest["jax"]["version"]

@@ -10,9 +10,9 @@ import pytest
 
 from tests.faults.process import (
     assert_ends_as,
+    assert_refused,
     ended,
     error_line,
-    finish,
     outcome,
     start,
     train,
@@ -44,11 +44,10 @@ def test_disk_full(mounted, undisturbed, attempt):
     folder, what = disk / "run", ("a checkpoint", "metrics.jsonl", "pictures")[attempt % 3]
     command = train(folder, every=1000 if what == "metrics.jsonl" else 0)
     process = start(command)
-    assert (
-        wait_for_line(process, "evaluating")
-        if what == "pictures"
-        else wait_for_step(process, folder, 20 + 10 * attempt)
-    )
+    if what == "pictures":
+        assert wait_for_line(process, "evaluating")
+    else:
+        assert wait_for_step(process, folder, 20 + 10 * attempt)
     process.send_signal(signal.SIGSTOP)
     fill(disk)
     process.send_signal(signal.SIGCONT)
@@ -61,17 +60,21 @@ def test_disk_full(mounted, undisturbed, attempt):
     assert_ends_as(undisturbed, folder, command)
 
 
+@pytest.fixture
+def without_jax(tmp_path):
+    """An environment in which nobody may import JAX."""
+    (tmp_path / "jax.py").write_text("raise RuntimeError('JAX is imported')")
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+
+
 @pytest.mark.fault(
     "read-only disk",
     injected="a run folder on a disk that is mounted read-only",
     promised="exit code 73, one line, before JAX is imported",
 )
-def test_read_only(tmp_path, mounted):
-    (tmp_path / "jax.py").write_text("raise RuntimeError('JAX is imported')")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    code, _, err = finish(train(mounted("ro") / "run"), env={"PYTHONPATH": path})
-    assert code == 73
-    assert "cannot be written: Read-only file system" in error_line(err)
+def test_read_only(mounted, without_jax):
+    command = train(mounted("ro") / "run")
+    assert_refused(73, "cannot be written: Read-only file system", command, env=without_jax)
 
 
 @pytest.mark.long
@@ -80,17 +83,13 @@ def test_read_only(tmp_path, mounted):
     injected="a run folder that belongs to another user",
     promised="exit code 73, one line, before JAX is imported",
 )
-def test_no_permission(tmp_path):
+def test_no_permission(tmp_path, without_jax):
     if os.getuid() or not shutil.which("setpriv"):
         pytest.skip("needs root, to give a folder away, and setpriv, to lose root's right to write everywhere")
-    (tmp_path / "jax.py").write_text("raise RuntimeError('JAX is imported')")
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     (tmp_path / "run").mkdir(mode=0o755)
     shutil.chown(tmp_path / "run", "nobody")
     command = ["--bounding-set=-dac_override", sys.executable, *train(tmp_path / "run")]
-    code, _, err = finish(command, env={"PYTHONPATH": path}, python="setpriv")
-    assert code == 73, err
-    assert "cannot be written: Permission denied" in error_line(err)
+    assert_refused(73, "cannot be written: Permission denied", command, env=without_jax, python="setpriv")
 
 
 @pytest.mark.long
@@ -127,9 +126,7 @@ def test_second_process(tmp_path, undisturbed, attempt):
     assert wait_for_step(first, folder, 1)
     first.send_signal(signal.SIGSTOP)  # lest it ends before the other has looked
     time.sleep(attempt / 10)
-    code, _, err = finish(train(folder))
+    assert_refused(73, f"in use by process {first.pid}", train(folder))
     first.send_signal(signal.SIGCONT)
-    assert code == 73
-    assert f"in use by process {first.pid}" in error_line(err)
     assert ended(first)[::2] == (0, "")
     assert outcome(folder) == undisturbed

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from tests.faults.process import (
     SECONDS,
     assert_ends_as,
+    assert_refused,
     copy,
     ended,
     error_line,
@@ -159,9 +160,8 @@ def test_tracker_folder(tmp_path, half_way, undisturbed):
 def test_out_of_memory(tmp_path):
     limit = ["-c", 'ulimit -v 4000000; exec "$0" "$@"', sys.executable]
     command = [*limit, *train(tmp_path / "run", "--config.train.batch_size=1024", hidden=200000)]
-    code, _, err = finish(command, python="bash")
-    assert code == 74, err
-    assert "out of memory with train.batch_size=1024 and evaluate.batch_size=500" in error_line(err)
+    said = "out of memory with train.batch_size=1024 and evaluate.batch_size=500"
+    assert_refused(74, said, command, python="bash")
 
 
 @pytest.mark.long

@@ -99,15 +99,20 @@ def test_one_that_hangs_holds_nobody_up(hangs, capsys):
     stuck.released.set()
 
 
-def test_one_that_falls_behind_is_dropped_before_it_fills_the_memory(capsys, monkeypatch):
+def fall_behind(monkeypatch):
+    """Make nine calls of a tracker that hangs, of which three may wait."""
     monkeypatch.setattr("vae_jax.reporting.tracking._MOST_WAITING", 3)
     stuck = Recorder(hangs="make")
     trackers = Trackers({"stuck": stuck})
     for step in range(9):
         trackers.scalars(step, {})
-    assert capsys.readouterr().err.count("it is 3 calls behind") == 1
     trackers.close()
     stuck.released.set()
+
+
+def test_one_that_falls_behind_is_dropped_before_it_fills_the_memory(capsys, monkeypatch):
+    fall_behind(monkeypatch)
+    assert capsys.readouterr().err.count("it is 3 calls behind") == 1
 
 
 def test_one_is_dropped_in_silence_where_nobody_reads_what_is_said(monkeypatch):
@@ -115,13 +120,7 @@ def test_one_is_dropped_in_silence_where_nobody_reads_what_is_said(monkeypatch):
     os.close(read)
     with os.fdopen(write, "w", buffering=1) as gone:
         monkeypatch.setattr(sys, "stderr", gone)
-        monkeypatch.setattr("vae_jax.reporting.tracking._MOST_WAITING", 3)
-        stuck = Recorder(hangs="make")
-        trackers = Trackers({"stuck": stuck})
-        for step in range(9):
-            trackers.scalars(step, {})
-        trackers.close()
-        stuck.released.set()
+        fall_behind(monkeypatch)
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), gone.fileno())  # what it still holds has to go somewhere
 

@@ -35,8 +35,8 @@ def done(saved_run, tmp_path_factory):
     return folder, out, report, said
 
 
-def again(folder, out, tolerance=0.01):
-    said, original = [], read_original(folder)
+def again(folder, out, tolerance=0.01, said=None):
+    said, original = [] if said is None else said, read_original(folder)
     dataset = load_dataset(original.config, None)
     return run_again(original, dataset, out, tolerance, time.time(), said.append), said
 
@@ -44,13 +44,11 @@ def again(folder, out, tolerance=0.01):
 @pytest.fixture
 def changed(done, tmp_path):
     """Return a copy of the run, to be tampered with, and a function of its files."""
-    folder = tmp_path / "run"
-    shutil.copytree(done[0], folder)
+    folder = shutil.copytree(done[0], tmp_path / "run")
 
     def change(name, edit):
         path = folder / name
-        content = json.loads(path.read_text())
-        path.write_text(json.dumps(edit(content)))
+        path.write_text(json.dumps(edit(json.loads(path.read_text()))))
 
     return folder, change
 
@@ -100,9 +98,8 @@ def test_an_edited_figure_is_named_and_shown(done, changed):
     folder, change = changed
     change("results.json", merged({"test": {"nll_nats": 123.0}}))
     said = []
-    original = read_original(folder)
     with pytest.raises(NotReproduced, match=r"the first is test\.nll_nats"):
-        run_again(original, load_dataset(original.config, None), done[1], 0.01, time.time(), said.append)
+        again(folder, done[1], said=said)
     assert "figure" in said[-1] and "test.nll_nats  123" in said[-1]
 
 
@@ -159,9 +156,8 @@ def test_what_has_no_part_in_the_bits_is_told_and_they_are_asked_for(done, chang
     change("manifest.json", merged({"host": "elsewhere", "packages": {"pytest": "1"}, "code": {"commit": "abc"}}))
     report, said = again(folder, done[1])
     assert report["tolerance"] is None
-    assert (
-        "host: elsewhere -> " in said[0] and said[0].count("(no part in the bits)") == len(report["differences"]) == 3
-    )
+    assert "host: elsewhere -> " in said[0]
+    assert said[0].count("(no part in the bits)") == len(report["differences"]) == 3
 
 
 def test_other_data_are_refused_and_nothing_is_made(changed, tmp_path):

@@ -62,6 +62,11 @@ def made(tmp_path_factory):
     return root
 
 
+def copy_configs(root, folder):
+    for name in "tiny.py", "base.py":
+        shutil.copy(root / name, folder)
+
+
 def build(root, seeds, rows=TINY.rows[:1], say=lambda _: None):
     return makes.make(TINY, rows, range(seeds), root, root / "runs", root / "docs", None, say)
 
@@ -84,8 +89,7 @@ def test_lines_are_what_the_runs_gave(made):
 
 def test_runs_of_another_config_are_none_of_a_row_and_lines_without_runs_stay(made, tmp_path):
     (tmp_path / "runs").mkdir()
-    for name in "tiny.py", "base.py":
-        (tmp_path / name).write_text((made / name).read_text())
+    copy_configs(made, tmp_path)
     old = read_record(made / "docs" / "tiny.jsonl")
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "tiny.jsonl").write_text(json.dumps(old[1]) + "\n" + json.dumps({**old[0], "row": "gone"}))
@@ -103,8 +107,7 @@ def test_a_signal_ends_it_between_runs_as_a_run_that_can_go_on(made):
 
 
 def test_a_run_that_was_stopped_gives_no_row(made, tmp_path):
-    for name in "tiny.py", "base.py":
-        (tmp_path / name).write_text((made / name).read_text())
+    copy_configs(made, tmp_path)
     shutil.copytree(made / "runs" / "tiny-seed0", tmp_path / "runs" / "tiny-seed0")
     path = tmp_path / "runs" / "tiny-seed0" / "results.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "stopped": "request"}))
@@ -163,9 +166,8 @@ def test_rows_name_configs_that_load_and_folders_of_their_own():
 
 
 def test_unknown_tables_and_rows_are_refused_with_the_known_ones():
-    with pytest.raises(
-        ConfigError, match=r"'iwea' is unknown \(did you mean \"iwae\"\?\); known: iwae, vamp, bbans, one"
-    ):
+    known = r"'iwea' is unknown \(did you mean \"iwae\"\?\); known: iwae, vamp, bbans, one"
+    with pytest.raises(ConfigError, match=known):
         tables.find("iwea")
     with pytest.raises(ConfigError, match=r"'vae_2' is unknown .*; known: vae_1, vae_5, vae_50"):
         tables.choose(tables.find("iwae"), "vae_2")

@@ -8,6 +8,15 @@ from vae_jax.sweeps import command, estimate
 from vae_jax.sweeps import folder as sweeps
 
 
+def run_command(*given):
+    """Run the command of a sweep with its flags, as scripts/sweep.py does."""
+    flags = cli.parser("")
+    command.add_flags(flags)
+    cli.add_data_dir(flags)
+    cli.add_trackers(flags, default="none")
+    command.run(*cli.parse_with_overrides(flags, given))
+
+
 @pytest.fixture
 def sweep(root, tmp_path, monkeypatch):
     """Return a function that takes flags, plans a sweep in a folder, and returns that; and the groups it measured."""
@@ -15,18 +24,15 @@ def sweep(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     monkeypatch.setattr(command, "drive", lambda *_: None)
     monkeypatch.setattr(command, "_finish", lambda *_: None)
-    monkeypatch.setattr(
-        estimate,
-        "estimates",
-        lambda groups, _: [measured.append(one) or {"memory_mb": 1, "seconds": 1} for one in groups],
-    )
+
+    def measure(groups, _):
+        measured.extend(groups)
+        return [{"memory_mb": 1, "seconds": 1}] * len(groups)
+
+    monkeypatch.setattr(estimate, "estimates", measure)
 
     def run(*given):
-        flags = cli.parser("")
-        command.add_flags(flags)
-        cli.add_data_dir(flags)
-        cli.add_trackers(flags, default="none")
-        command.run(*cli.parse_with_overrides(flags, [f"--workdir={tmp_path / 'sweep'}", *given]))
+        run_command(f"--workdir={tmp_path / 'sweep'}", *given)
         return tmp_path / "sweep"
 
     return run, measured

@@ -10,7 +10,7 @@ import pytest
 
 from vae_jax.errors import Preempted, StorageError
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.sweeps.driver import Settings, Source, drive
+from vae_jax.sweeps.driver import NO_SOURCE, Settings, Source, drive
 from vae_jax.sweeps.plan import resolve
 from vae_jax.sweeps.points import grid
 
@@ -56,10 +56,6 @@ def code(number):
 die = code(-9)
 
 
-def silent(line):
-    del line
-
-
 def get_further(path, job):
     step = len(list(path.glob(f"jobs/{job}/group-0/slots-2/*")))
     (path / "jobs" / job / "group-0" / "slots-2" / str(step)).mkdir(parents=True)
@@ -84,9 +80,13 @@ def path(tmp_path):
         yield path
 
 
-def run(path, acts, said=None, **settings):
+def go(path, launcher, source=NO_SOURCE, **settings):
+    drive(path, launcher, Settings(**settings), [].append, source)
+
+
+def run(path, acts, **settings):
     launcher = Scripted(path, acts)
-    drive(path, launcher, Settings(**settings), (said if said is not None else []).append)
+    go(path, launcher, **settings)
     return launcher
 
 
@@ -124,7 +124,7 @@ def test_a_bug_is_not_tried_again(path):
 def test_a_full_disk_ends_the_sweep_and_fails_nothing(path):
     launcher = Scripted(path, {"0000": [code(74)]})
     with pytest.raises(StorageError, match="job 0000 could not write"):
-        drive(path, launcher, Settings(), silent)
+        go(path, launcher)
     assert launcher.stopped and "failed" not in statuses(path)
 
 
@@ -135,7 +135,7 @@ def test_a_signal_stops_the_jobs_and_the_next_driver_finishes(path):
 
     launcher = Scripted(path, {"0000": [interrupt]})
     with pytest.raises(Preempted, match="SIGTERM"):
-        drive(path, launcher, Settings(), silent)
+        go(path, launcher)
     assert launcher.stopped
     run(path, {})
     assert statuses(path) == ["done"] * 6
@@ -153,7 +153,7 @@ def test_a_job_that_lives_is_waited_for_and_not_started(path):
             lock.__exit__(None, None, None)
 
     launcher = Scripted(path, {})
-    drive(path, launcher, Settings(), silent, Source(watch=watch))
+    go(path, launcher, Source(watch=watch))
     assert launcher.started == {"0001": 1, "0002": 1} and len(turns) >= 5
     assert launcher.others[:3] == 3 * [{"0000"}]  # so that the launcher keeps its slot free
     assert statuses(path) == ["done"] * 6
@@ -170,7 +170,7 @@ def test_a_source_gives_more_while_it_runs(path):
         return len(turns) < 8
 
     launcher = Scripted(path, {})
-    drive(path, launcher, Settings(), silent, Source(more))
+    go(path, launcher, Source(more))
     assert launcher.started["0003"] == 1 and statuses(path) == ["done"] * 7 and len(turns) >= 8
 
 
@@ -191,7 +191,7 @@ def test_jobs_that_there_is_no_room_for_are_not_looked_at(path, monkeypatch):
 
     launcher.submit = submit
     with pytest.raises(Preempted):
-        drive(path, launcher, Settings(), silent, Source(watch=watch))
+        go(path, launcher, Source(watch=watch))
     assert launcher.started == {"0000": 1}
     assert turns[0] == 3 and set(looked[3:]) == {"0000"} and len(set(turns[2:])) == 1
 
@@ -206,6 +206,6 @@ def test_workers_get_their_job_and_what_they_are_told(path):
         return Scripted.submit(launcher, tasks, others)
 
     launcher.submit = submit
-    drive(path, launcher, Settings(worker=("--data_dir=x",)), silent)
+    go(path, launcher, worker=("--data_dir=x",))
     assert commands[0].command[1:] == ("-m", "vae_jax.sweeps.worker", str(path), "0000", "--data_dir=x")
     assert (commands[0].memory_mb, commands[0].log) == (10, path / "jobs" / "0000.log")

@@ -4,10 +4,10 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.processes import wait_until
 from vae_jax.errors import ConfigError, OutputError, StorageError
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.plan import resolve
@@ -128,10 +128,7 @@ def test_a_job_runs_while_a_process_holds_its_lock(path):
         process.kill()
         process.wait()
         process.stdout.close()
-    end = time.monotonic() + 10
-    while sweeps.live_jobs(path) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not sweeps.live_jobs(path)
+    assert wait_until(lambda: not sweeps.live_jobs(path))
 
 
 def test_another_sweep_another_driver_and_another_folder_are_refused(path, tmp_path):

@@ -1,17 +1,14 @@
 """A search by the command itself, its driver killed on the way."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import optuna
 import pytest
 
-from vae_jax import cli
+from tests.faults.process import finish, start, wait_for
+from tests.sweeps.test_command import run_command
 from vae_jax.reporting.log import read_rows
-from vae_jax.sweeps import command, estimate
+from vae_jax.sweeps import estimate
 from vae_jax.sweeps import folder as sweeps
 
 FLAGS = [
@@ -25,27 +22,16 @@ FLAGS = [
 ]
 
 
-def start(root, *more):
-    command = [sys.executable, "scripts/sweep.py", *FLAGS, *more]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(process, file):
-    while process.poll() is None and not file.exists():
-        time.sleep(0.05)
-    return process.poll() is None
-
-
 @pytest.mark.long
-def test_a_search_whose_driver_is_killed_ends_with_each_run_once(root, tmp_path):
+def test_a_search_whose_driver_is_killed_ends_with_each_run_once(tmp_path):
     path = tmp_path / "sweep"
-    first = start(root, f"--workdir={path}")
-    assert wait_for(first, path / "jobs" / "0001.log"), first.communicate()
-    first.send_signal(signal.SIGKILL)
+    command = ["scripts/sweep.py", *FLAGS, f"--workdir={path}"]
+    first = start(command)
+    assert wait_for(first, (path / "jobs" / "0001.log").exists), first.communicate()
+    first.kill()
     first.communicate()
-    second = start(root, f"--workdir={path}")
-    out, err = second.communicate(timeout=200)
-    assert second.returncode == 0, err
+    code, out, err = finish(command)
+    assert code == 0, err
     assert "4 runs: 4 done" in out
     assert [sweeps.read_job(path, job)["runs"] for job in sweeps.job_names(path)] == [
         ["0000", "0001"],
@@ -64,11 +50,7 @@ def test_a_search_whose_driver_is_killed_ends_with_each_run_once(root, tmp_path)
 def test_a_dry_run_of_a_search_tells_of_its_first_batch_and_writes_nothing(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(root)
     monkeypatch.setattr(estimate, "estimates", lambda groups, _: [{"memory_mb": 1.0, "seconds": 1.0}] * len(groups))
-    flags = cli.parser("")
-    command.add_flags(flags)
-    cli.add_data_dir(flags)
-    cli.add_trackers(flags, default="none")
-    command.run(*cli.parse_with_overrides(flags, [*FLAGS, "--dry_run", f"--workdir={tmp_path / 'sweep'}"]))
+    run_command(*FLAGS, "--dry_run", f"--workdir={tmp_path / 'sweep'}")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "4 runs, chosen by random in batches of 2 out of hypers.beta=log_uniform(0.1,10); the first:"
     assert lines[1].startswith("2 runs in 1 program")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.script import output_of, run_script
+from tests.refusals import script_refusal
+from tests.script import output_of
 from vae_jax.data.dataset import Split
 from vae_jax.errors import ConfigError
 from vae_jax.tasks.anomaly.detect import against, make_detector, rank
@@ -113,7 +114,4 @@ def test_detect_as_a_user_types_it(folder, pictures, tmp_path):
 )
 def test_bad_input_is_one_line(folder, pictures, tmp_path, flags, code, message):
     filled = [flag.format(own=pictures, empty=tmp_path) for flag in flags]
-    done = run_script("detect.py", f"--workdir={folder}", *filled, cwd=tmp_path)
-    assert done.returncode == code, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert message in done.stderr
+    assert message in script_refusal(code, "detect", f"--workdir={folder}", *filled, cwd=tmp_path)

@@ -13,30 +13,26 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.script import run_script
+from tests.refusals import flipped
+from tests.script import output_of, run_script
 from vae_jax.data.sources.embedded import digits
-from vae_jax.errors import ConfigError, DataError, OutputError
+from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
 from vae_jax.tasks.compression import container
 from vae_jax.tasks.compression.originals import Originals, check_target, read_originals, write_originals
 
-BINARY = {"data__pixels": "threshold", "model__likelihood__name": "bernoulli", "model__likelihood__min_scale": None}
+BERNOULLI = {"model__likelihood__name": "bernoulli", "model__likelihood__min_scale": None}
+BINARY = {"data__pixels": "threshold", **BERNOULLI, "train__epochs": 12}
 IMAGES = (digits(None).splits["test"].images[..., 0] >= 8).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def folder(saved_run):
-    return saved_run("digits.py:variant=vae,runlocal", None, **BINARY, train__epochs=12)
+    return saved_run("digits.py:variant=vae,runlocal", **BINARY)
 
 
 @pytest.fixture(scope="module")
 def conditional(saved_run):
-    return saved_run("digits.py:variant=cvae,runlocal", None, **BINARY, train__epochs=12)
-
-
-def done(*words):
-    code, out, err = run_script("compress.py", *words)
-    assert (code, err) == (0, "")
-    return out
+    return saved_run("digits.py:variant=cvae,runlocal", **BINARY)
 
 
 def refused(code, *words):
@@ -48,7 +44,7 @@ def refused(code, *words):
 
 def test_an_array_comes_back_as_the_same_file_in_another_process(folder, tmp_path):
     np.save(tmp_path / "a.npy", IMAGES)
-    out = done("encode", f"--workdir={folder}", tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
+    out = output_of("compress", "encode", f"--workdir={folder}", tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
     size = (tmp_path / "a.vjx").stat().st_size
     assert f"250 pictures of 16000 bytes in {size} bytes, {8 * size / 16000:.4f} bits/dim" in out
     assert size < 16000 / 8  # fewer than the bits themselves
@@ -61,8 +57,8 @@ def test_an_array_comes_back_as_the_same_file_in_another_process(folder, tmp_pat
 def test_labels_of_a_conditional_model_are_kept(conditional, tmp_path):
     labels = digits(None).splits["test"].labels[:30]
     np.savez(tmp_path / "a.npz", images=255 * IMAGES[:30, ..., None], labels=labels)
-    done("encode", f"--workdir={conditional}", tmp_path / "a.npz", f"--out={tmp_path / 'a.vjx'}")
-    done("decode", f"--workdir={conditional}", tmp_path / "a.vjx", f"--out={tmp_path / 'b.npz'}")
+    output_of("compress", "encode", f"--workdir={conditional}", tmp_path / "a.npz", f"--out={tmp_path / 'a.vjx'}")
+    output_of("compress", "decode", f"--workdir={conditional}", tmp_path / "a.vjx", f"--out={tmp_path / 'b.npz'}")
     with np.load(tmp_path / "b.npz") as again:
         np.testing.assert_array_equal(again["images"], 255 * IMAGES[:30, ..., None])
         np.testing.assert_array_equal(again["labels"], labels)
@@ -73,18 +69,17 @@ def test_a_folder_of_pictures_comes_back_as_png_under_its_names(folder, tmp_path
     names = {"0.png": "0.png", "sub/1.bmp": "sub/1.bmp.png", "sub/2.PNG": "sub/2.PNG"}
     for i, name in enumerate(names):
         Image.fromarray(255 * IMAGES[i]).save(tmp_path / "in" / name)
-    done("encode", f"--workdir={folder}", tmp_path / "in", f"--out={tmp_path / 'a.vjx'}")
-    done("decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'out'}")
+    output_of("compress", "encode", f"--workdir={folder}", tmp_path / "in", f"--out={tmp_path / 'a.vjx'}")
+    flags = f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'out'}"
+    output_of("compress", "decode", *flags)
     assert sum(len(files) for _, _, files in os.walk(tmp_path / "out")) == 3
     for i, name in enumerate(names.values()):
         np.testing.assert_array_equal(Image.open(tmp_path / "out" / name), 255 * IMAGES[i])
-    assert "not an empty folder" in refused(
-        73, "decode", f"--workdir={folder}", tmp_path / "a.vjx", f"--out={tmp_path / 'out'}"
-    )
+    assert "not an empty folder" in refused(73, "decode", *flags)
 
 
 def test_evaluate_writes_its_figures(folder):
-    assert "bits/dim" in done("evaluate", f"--workdir={folder}")
+    assert "bits/dim" in output_of("compress", "evaluate", f"--workdir={folder}")
     figures = json.loads((folder / "compression.json").read_text())
     assert figures["lossless"]["num_images"] == 250
 
@@ -92,11 +87,11 @@ def test_evaluate_writes_its_figures(folder):
 def test_wrong_files_models_and_flags_are_refused(folder, conditional, tmp_path):
     np.save(tmp_path / "a.npy", IMAGES[:5])
     flags = f"--workdir={folder}", f"--out={tmp_path / 'out.npy'}"
-    done("encode", flags[0], tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
+    output_of("compress", "encode", flags[0], tmp_path / "a.npy", f"--out={tmp_path / 'a.vjx'}")
     content = (tmp_path / "a.vjx").read_bytes()
     (tmp_path / "short.vjx").write_bytes(content[:-7])
     assert "cut short" in refused(65, "decode", *flags, tmp_path / "short.vjx")
-    (tmp_path / "altered.vjx").write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    (tmp_path / "altered.vjx").write_bytes(flipped(content, -40))
     assert "altered" in refused(65, "decode", *flags, tmp_path / "altered.vjx")
     assert "No such file" in refused(65, "decode", *flags, tmp_path / "none.vjx")
     assert "another model" in refused(2, "decode", f"--workdir={conditional}", flags[1], tmp_path / "a.vjx")
@@ -141,13 +136,14 @@ def test_originals_that_do_not_fit_are_refused(tmp_path):
     shutil.copy(tmp_path / "wide" / "a.png", tmp_path / "wide" / "b.jpg")
     with pytest.raises(DataError, match="both come back as b"):
         read_originals(tmp_path / "wide", (8, 9, 1))
-    with pytest.raises(ConfigError, match="must end in"):
-        check_target(tmp_path / "x", None)
-    with pytest.raises(OutputError, match="is no folder"):
-        check_target(tmp_path / "x" / "y.npy", None)
-    for name in "../a.png", "/a.png":
-        with pytest.raises(DataError, match="outside"):
-            check_target(tmp_path / "x", [name])
+    for target, names, error, words in (
+        ("x", None, ConfigError, "must end in"),
+        ("x/y.npy", None, OutputError, "is no folder"),
+        ("x", ["../a.png"], DataError, "outside"),
+        ("x", ["/a.png"], DataError, "outside"),
+    ):
+        with pytest.raises(error, match=words):
+            check_target(tmp_path / target, names)
 
 
 @pytest.mark.parametrize("mode", ["I;16", "RGBA", "LA", "CMYK"])
@@ -218,8 +214,6 @@ def test_labels_beside_an_array_are_read_and_an_empty_array_is_kept(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
-    from vae_jax.errors import StorageError
-
     with pytest.raises(StorageError):
         container.write(tmp_path / "none" / "a.vjx", b"x")
     assert os.listdir(tmp_path) == []

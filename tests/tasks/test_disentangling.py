@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.script import run_script
+from tests.refusals import script_refusal
 from tests.variants import load_small
 from vae_jax.data.dataset import Dataset, Split
 from vae_jax.data.feed import make_spec
@@ -73,12 +73,6 @@ def test_data_without_factors_and_too_few_pictures_are_refused(tmp_path):
 
 def test_script_refuses_in_one_line(saved_run):
     folder = saved_run("digits.py:variant=vae,runlocal")
-
-    def refusal(*flags):
-        done = run_script("disentangle.py", *flags)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1
-        return done.stderr
-
-    assert "factors of data 'digits' are not known" in refusal(f"--workdir={folder}")
-    assert "--num=0" in refusal(f"--workdir={folder}", "--num=0")
-    assert "--seed=-1" in refusal(f"--workdir={folder}", "--seed=-1")
+    assert "factors of data 'digits' are not known" in script_refusal(2, "disentangle", f"--workdir={folder}")
+    for flag in "--num=0", "--seed=-1":
+        assert flag in script_refusal(2, "disentangle", f"--workdir={folder}", flag)

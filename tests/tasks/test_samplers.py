@@ -1,12 +1,11 @@
 """Every sampler on saved runs of the embedded digits: with a prior and without, with labels and without."""
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.script import run_script
+from tests.refusals import script_refusal
+from tests.script import output_of
 from vae_jax.build import components
 from vae_jax.errors import ConfigError
 from vae_jax.tasks import densities, samplers
@@ -20,8 +19,8 @@ TRAINED = ("flow", "two_stage")
 
 @pytest.fixture(scope="module")
 def opened(saved_run):
-    saved = {name: open_saved(saved_run(f"digits.py:variant={name},runlocal"), None) for name in ("vae", "cvae")}
-    saved["autoencoder"] = open_saved(saved_run("digits.py:variant=autoencoder,runlocal"), None)
+    folders = {name: saved_run(f"digits.py:variant={name},runlocal") for name in ("vae", "cvae", "autoencoder")}
+    saved = {name: open_saved(folder, None) for name, folder in folders.items()}
     return {name: (one.trained, gallery(one)) for name, one in saved.items()}
 
 
@@ -67,15 +66,12 @@ def test_a_conditional_model_draws_the_label_asked_for(opened, name):
 
 
 def test_nearest_posterior_gives_reconstructions_where_codes_are_exact_and_draws_elsewhere(opened):
-    trained, train = opened["autoencoder"]
-    drawn = samplers.nearest_posterior(trained, train, Wanted(9))
-    known = trained.reconstruct(train["image"])
-    gaps = np.abs(drawn[:, None] - known[None]).max((2, 3, 4)).min(1)
-    np.testing.assert_allclose(gaps, 0, atol=1e-5)
-    trained, train = opened["vae"]
-    drawn = samplers.nearest_posterior(trained, train, Wanted(9))
-    gaps = np.abs(drawn[:, None] - trained.reconstruct(train["image"])[None]).max((2, 3, 4)).min(1)
-    assert gaps.max() > 1e-3
+    gaps = {}
+    for kind in "autoencoder", "vae":
+        trained, train = opened[kind]
+        drawn, known = samplers.nearest_posterior(trained, train, Wanted(9)), trained.reconstruct(train["image"])
+        gaps[kind] = np.abs(drawn[:, None] - known[None]).max((2, 3, 4)).min(1).max()
+    assert gaps["autoencoder"] < 1e-5 and gaps["vae"] > 1e-3
 
 
 def test_draws_of_the_posterior_scatter_around_its_mean(opened):
@@ -102,18 +98,13 @@ def test_what_cannot_be_sampled_is_refused(opened):
 
 
 @pytest.mark.long
-def test_script(saved_run, tmp_path):
+def test_script(saved_run, tmp_path, monkeypatch):
     folder = saved_run("digits.py:variant=autoencoder,runlocal")
-    environment = {k: v for k, v in os.environ.items() if k != "VAE_JAX_DATA_DIR"}
-
-    def script(*flags):
-        return run_script("sample.py", f"--workdir={folder}", *flags, env=environment)
-
-    for name in "", "--sampler=two_stage":
-        out = tmp_path / f"out{name}.png"
-        done = script("--num=4", f"--out={out}", *filter(None, [name]))
-        assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.delenv("VAE_JAX_DATA_DIR", raising=False)
+    for number, flags in enumerate(([], ["--sampler=two_stage"])):
+        out = tmp_path / f"{number}.png"
+        output_of("sample", f"--workdir={folder}", "--num=4", f"--out={out}", *flags)
         assert Image.open(out).size[0] >= 16
-    failed = script("--sampler=prior", f"--out={tmp_path / 'none.png'}")
-    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
-    assert "--sampler=gmm" in failed.stderr and not (tmp_path / "none.png").exists()
+    flags = f"--workdir={folder}", "--sampler=prior", f"--out={tmp_path / 'none.png'}"
+    assert "--sampler=gmm" in script_refusal(2, "sample", *flags)
+    assert not (tmp_path / "none.png").exists()

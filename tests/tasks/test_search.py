@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.script import run_script
+from tests.refusals import flipped, script_refusal
+from tests.script import output_of, run_script
 from vae_jax.data.sources.embedded import digits
 from vae_jax.errors import ConfigError, DataError, StorageError
 from vae_jax.tasks.gallery import folder_pictures, open_index, training_pictures
@@ -21,8 +23,7 @@ SPEC = "digits.py:variant=autoencoder,runlocal"
 @pytest.fixture(scope="module")
 def saved(saved_run, tmp_path_factory):
     """A run of its own, into which indices may be written."""
-    folder = tmp_path_factory.mktemp("search") / "run"
-    shutil.copytree(saved_run(SPEC, model__latent=6), folder)
+    folder = shutil.copytree(saved_run(SPEC, model__latent=6), tmp_path_factory.mktemp("search") / "run")
     return open_saved(folder, None)
 
 
@@ -71,10 +72,8 @@ def test_a_damaged_index_is_made_anew(saved, harm):
     gallery, said = training_pictures(saved), []
     expected = open_index(saved.folder, saved.trained, gallery, said.append)
     path = saved.folder / "index" / "train.npz"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    harmed = {"cut off": content[:-200], "flipped byte": content, "no archive": b"index", "empty": b""}[harm]
-    path.write_bytes(bytes(harmed))
+    content, bit = path.read_bytes(), flipped(path.read_bytes(), path.stat().st_size // 2)
+    path.write_bytes({"cut off": content[:-200], "flipped byte": bit, "no archive": b"index", "empty": b""}[harm])
     said.clear()
     again = open_index(saved.folder, saved.trained, gallery, said.append)
     assert "is damaged" in said[0] and "made anew" in said[0] and "\n" not in said[0]
@@ -83,10 +82,7 @@ def test_a_damaged_index_is_made_anew(saved, harm):
 
 
 def test_an_index_of_another_model_or_other_pictures_is_made_anew(saved, pictures, tmp_path):
-    folder = tmp_path / "pictures"
-    shutil.copytree(pictures, folder)
-    shape = saved.dataset.shape
-    said = []
+    folder, shape, said = shutil.copytree(pictures, tmp_path / "pictures"), saved.dataset.shape, []
     open_index(saved.folder, saved.trained, folder_pictures(folder, shape, False), said.append)
     changed = saved.trained._replace(params=_times(saved.trained.params, 0.9))
     open_index(saved.folder, changed, folder_pictures(folder, shape, False), said.append)
@@ -146,9 +142,8 @@ def test_figures_do_not_change_with_the_batch_and_shuffled_labels_bring_chance(s
 
 def test_test_pictures_fit_nothing(saved):
     test = saved.dataset.splits["test"]
-    other = saved._replace(
-        dataset=saved.dataset._replace(splits={**saved.dataset.splits, "test": test._replace(images=test.images[::-1])})
-    )
+    splits = saved.dataset.splits | {"test": test._replace(images=test.images[::-1])}
+    other = saved._replace(dataset=saved.dataset._replace(splits=splits))
     a, b = (represent(s, ("train", "test")) for s in (saved, other))
     for name, vectors in a["train"].vectors.items():
         np.testing.assert_array_equal(vectors, b["train"].vectors[name])
@@ -173,27 +168,20 @@ def test_what_cannot_be_searched_is_refused(saved, tmp_path):
 
 
 def _times(params, factor):
-    import jax
-
     return jax.tree.map(lambda leaf: factor * leaf, params)
-
-
-def script(*flags):
-    return run_script("search.py", *flags)
 
 
 def test_the_script_finds_neighbours_and_measures(saved, pictures, tmp_path):
     queries, out = (pictures / "a" / "0.png", pictures / "b" / "15.png"), tmp_path / "found.png"
-    done = script(f"--workdir={saved.folder}", "--query", *queries, "--num=3", f"--out={out}")
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    output_of("search", f"--workdir={saved.folder}", "--query", *queries, "--num=3", f"--out={out}")
     found = json.loads(out.with_suffix(".json").read_text())
     assert [query["path"] for query in found["queries"]] == list(map(str, queries))
     assert [query["neighbours"][0]["index"] for query in found["queries"]] == [0, 15]
     assert [len(query["neighbours"]) for query in found["queries"]] == [3, 3] and out.exists()
     flags = "--gallery", pictures, "--approximate", f"--out={out}"
-    done = script(f"--workdir={saved.folder}", "--query", queries[0], *flags)
+    done = run_script("search.py", f"--workdir={saved.folder}", "--query", queries[0], *flags)
     assert done.returncode == 0 and "a/0.png" in done.stdout, done.stderr
-    done = script(f"--workdir={saved.folder}", "--evaluate")
+    done = run_script("search.py", f"--workdir={saved.folder}", "--evaluate")
     assert done.returncode == 0 and "latent [6]" in done.stdout, done.stderr
     assert json.loads((saved.folder / "search.json").read_text())["approximate"]["recall"] > 0.8
 
@@ -216,7 +204,5 @@ def test_the_script_finds_neighbours_and_measures(saved, pictures, tmp_path):
 )
 def test_bad_input_is_one_line(saved, pictures, tmp_path, flags, code, message):
     names = {"run": saved.folder, "pic": pictures / "a" / "0.png", "tmp": tmp_path}
-    done = script(*flags.format(**names).split())
-    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
-    assert message in done.stderr
+    assert message in script_refusal(code, "search", *flags.format(**names).split())
     assert list(tmp_path.iterdir()) == []

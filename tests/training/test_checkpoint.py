@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.refusals import flipped, flipped_anywhere
 from vae_jax.errors import ConfigError, StorageError
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import Checkpoints, load_newest, newest_step, restore
@@ -35,12 +36,14 @@ def folder(tmp_path):
     return tmp_path / "checkpoints"
 
 
+def largest_file(folder, step):
+    return max((p for p in (folder / str(step)).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
 def damage(folder, step):
     """Flip one bit in the middle of the largest file of a step, which is its array data."""
-    path = max((p for p in (folder / str(step)).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
+    path = largest_file(folder, step)
+    path.write_bytes(flipped(path.read_bytes(), path.stat().st_size // 2, bit=2))
 
 
 def test_newest_comes_back_bit_for_bit_and_only_so_many_are_kept(folder):
@@ -73,8 +76,7 @@ def test_flipped_bit_is_found_set_aside_and_the_step_before_is_used(folder):
 
 @pytest.mark.parametrize("how", ["truncated", "emptied", "deleted", "metadata"])
 def test_damaged_files_are_survived(folder, how):
-    files = [p for p in (folder / "30").rglob("*") if p.is_file()]
-    largest = max(files, key=lambda p: p.stat().st_size)
+    largest = largest_file(folder, 30)
     if how == "deleted":
         largest.unlink()
     elif how == "metadata":
@@ -97,16 +99,12 @@ def test_when_all_are_damaged_nothing_starts_from_zero_ever(folder):
 
 
 def test_bit_flipped_anywhere_gives_the_newest_or_the_one_before_and_nothing_else(folder):
-    saved = folder.with_name("saved")
-    shutil.copytree(folder, saved)
-    rng = np.random.default_rng(0)
+    saved, rng = shutil.copytree(folder, folder.with_name("saved")), np.random.default_rng(0)
     names = [p.relative_to(saved) for p in sorted((saved / "30").rglob("*")) if p.is_file() and p.stat().st_size]
     for name in names * 2:
         shutil.rmtree(folder)
         shutil.copytree(saved, folder)
-        content = bytearray((folder / name).read_bytes())
-        content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
-        (folder / name).write_bytes(content)
+        (folder / name).write_bytes(flipped_anywhere((folder / name).read_bytes(), rng))
         step, tree = restore(folder, abstract(make_tree(0)), lambda _: None)
         assert state_sha256(tree) == state_sha256(make_tree(step)), name
 

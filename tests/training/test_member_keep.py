@@ -11,24 +11,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.training.recorded import Stopping
 from tests.training.test_member_life import ASKED, BURST, ORDINARY, Life, assert_same_rows, live, make_members, whole
 from vae_jax.errors import ConfigError, Preempted, StorageError
 from vae_jax.training import members
 from vae_jax.training.fingerprint import state_sha256
 from vae_jax.training.member_keep import Keep
 from vae_jax.training.members import Ended
-
-
-class Stopping:
-    """A signal that arrives in the course of some call."""
-
-    def __init__(self, call=0):
-        self.left = call
-
-    @property
-    def signal_name(self):
-        self.left -= 1
-        return "SIGTERM" if self.left == 0 else None
 
 
 def outcome(life):
@@ -121,12 +110,11 @@ def test_other_members_are_refused_and_a_damaged_plan_is_named(tmp_path):
 def child(folder):
     """Train as `whole` does, saving after every call, and write down what is told; for a process of its own."""
     folder, life = pathlib.Path(folder), Life({ASKED: 40})
-    told = folder / "told.json"
+    told, ended = folder / "told.json", {}
     if told.exists():
-        life.rows = {int(n): [tuple(row) for row in rows] for n, rows in json.loads(told.read_text())["rows"].items()}
-        ended = json.loads(told.read_text())["ended"]
-    else:
-        ended = {}
+        before = json.loads(told.read_text())
+        life.rows = {int(n): [tuple(row) for row in rows] for n, rows in before["rows"].items()}
+        ended = before["ended"]
 
     def tell():
         part = folder / "told.part"

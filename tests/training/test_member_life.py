@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.training.recorded import recording_outlet
 from tests.variants import load
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import Diverged
@@ -15,7 +16,7 @@ from vae_jax.streams import stream
 from vae_jax.training import member_programs, members
 from vae_jax.training.checkpoint import Checkpoints, restore
 from vae_jax.training.fingerprint import raw_keys, state_sha256
-from vae_jax.training.loop import Clock, Outlet, fit
+from vae_jax.training.loop import Clock, fit
 from vae_jax.training.members import Callbacks, Ended, Member, fit_members
 from vae_jax.training.stop import StopRequest
 
@@ -91,13 +92,7 @@ def whole():
 def alone(**overrides):
     """Return the rows and the checkpoint trees of a run."""
     config, _, run = parts(**overrides)
-    rows, saved = [], {}
-
-    def save(step, tree):
-        saved[step] = jax.tree.map(lambda leaf: leaf.copy(), tree)
-
-    nothing = lambda *_: None  # noqa: E731
-    outlet = Outlet(save, nothing, nothing, lambda *row: rows.append(row[:3]), nothing, nothing, "")
+    outlet, rows, saved = recording_outlet()
     fit(run.program, run.start(), outlet, config["train"], 1e9, StopRequest(), Clock())
     return rows, saved
 
@@ -166,6 +161,5 @@ def test_half_of_the_slots_idle_and_the_rest_goes_on_in_fewer(monkeypatch):
     monkeypatch.setattr(members, "compile_group", lambda *args: slots.append(args[-1].slots) or compile_group(*args))
     life = live(make_members())
     assert slots == [4, 1]
-    assert {n: state_sha256(tree) for n, (tree, _) in life.ended.items() if tree} == {
-        n: state_sha256(tree) for n, (tree, _) in whole().ended.items() if tree
-    }
+    found, expected = ({n: tree and state_sha256(tree) for n, (tree, _) in of.ended.items()} for of in (life, whole()))
+    assert found == expected

@@ -1,12 +1,9 @@
 """Where members live: rows of devices, and the devices that a CPU is made of."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import pytest
 
+from tests.processes import python
 from vae_jax.training.member_mesh import one_device_per_core, place_members
 
 
@@ -34,22 +31,17 @@ def test_cores_are_no_data_parallel_devices_unless_asked():
     assert place_members(2, 8).mesh.devices.shape == (2, 1)
 
 
-def python(code, **environment):
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
-
-
 CALL = "import jax; from vae_jax.training.member_mesh import one_device_per_core; one_device_per_core(); "
 
 
 def test_every_core_is_a_device_once_asked():
     show = "import os; print(len(os.sched_getaffinity(0)), jax.device_count())"
-    cores, devices = python(CALL + show)
+    cores, devices = python(CALL + show).split()
     assert cores == devices
-    assert python("import os, jax; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + CALL + show)[1] == "1"
-    assert python(CALL + show, XLA_FLAGS="--xla_force_host_platform_device_count=3")[1] == "3"
-    assert python("import jax; print(jax.device_count())") == ["1"]
+    first = "import os, jax; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    assert python(first + CALL + show).split()[1] == "1"
+    assert python(CALL + show, XLA_FLAGS="--xla_force_host_platform_device_count=3").split()[1] == "3"
+    assert python("import jax; print(jax.device_count())") == "1\n"
 
 
 def test_it_is_too_late_when_jax_has_started():

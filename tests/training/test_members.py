@@ -121,15 +121,12 @@ def test_the_parameters_of_a_member_reach_the_loss_it_was_selected_for(together)
     _, _, feeds, model = parts()
     for one, member in zip(best, MEMBERS, strict=True):
         hypers = {"beta": member.hypers.get("beta", 1.0), "kl_warmup_steps": 0.0}
-        evaluate = feeds["validation"].compiled(
-            functools.partial(evaluated, model, one["params"], one["stats"], hypers)
-        )
-        value = float(np.mean(evaluate(member.held_out.astype(np.int32))))
-        assert value == pytest.approx(float(one["loss"]), rel=1e-4)
 
+        def loss(batch, one=one, hypers=hypers):
+            return model.evaluate(one["params"], one["stats"], batch, KEY, hypers)["loss"]
 
-def evaluated(model, params, stats, hypers, batch):
-    return model.evaluate(params, stats, batch, KEY, hypers)["loss"]
+        values = feeds["validation"].compiled(loss)(member.held_out.astype(np.int32))
+        assert float(np.mean(values)) == pytest.approx(float(one["loss"]), rel=1e-4)
 
 
 def test_devices_make_no_difference_nor_a_batched_computation(together, monkeypatch):

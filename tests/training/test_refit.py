@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from tests.training.recorded import Stopping, recording_outlet
 from tests.variants import load
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, Preempted
 from vae_jax.parts import put_together
 from vae_jax.training.fingerprint import state_sha256
-from vae_jax.training.loop import Clock, Outlet, fit
+from vae_jax.training.loop import Clock, fit
 from vae_jax.training.members import Callbacks, Member, fit_members
 
 SMALL = {
@@ -27,18 +28,6 @@ SMALL = {
 }
 
 
-class Stopping:
-    """A signal that arrives in the course of some call."""
-
-    def __init__(self, call):
-        self.left = call
-
-    @property
-    def signal_name(self):
-        self.left -= 1
-        return "SIGTERM" if self.left == 0 else None
-
-
 @pytest.fixture(scope="module")
 def prepared():
     config = load("zoo_clustering.py:variant=vade", **SMALL)
@@ -46,19 +35,13 @@ def prepared():
     return config, parts
 
 
-def run(prepared, tree=None, program=None, call=None):
+def run(prepared, tree=None, program=None, call=0):
     """Train from a tree or the start, to the end or to the end of some call; return the trees that were saved."""
     config, parts = prepared
-    saved = {}
-
-    def save(step, tree):
-        saved[step] = jax.tree.map(lambda leaf: leaf.copy(), tree)
-
-    nothing = lambda *_: None  # noqa: E731
-    outlet = Outlet(save, nothing, nothing, nothing, nothing, nothing, "")
+    outlet, _, saved = recording_outlet()
     try:
         tree = jax.tree.map(lambda leaf: leaf.copy(), tree) if tree else parts.start()
-        fit(program or parts.program, tree, outlet, config["train"], 1e9, Stopping(call or -1), Clock())
+        fit(program or parts.program, tree, outlet, config["train"], 1e9, Stopping(call), Clock())
     except Preempted:
         assert call
     return saved

@@ -56,9 +56,8 @@ def whole(saved_run):
 def assert_close(rows, expected):
     for row, other in zip(rows, expected, strict=True):
         assert row.keys() == other.keys()
-        np.testing.assert_allclose(
-            list(row.values())[2:], list(other.values())[2:], rtol=1e-4 if row is rows[0] else 1e-2
-        )
+        found, wanted = (list(values.values())[2:] for values in (row, other))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4 if row is rows[0] else 1e-2)
 
 
 def test_each_device_holds_a_quarter():

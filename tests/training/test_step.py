@@ -76,6 +76,12 @@ def identical(a, b):
     return state_sha256(a) == state_sha256(b)
 
 
+def over_shards(step):
+    """Return a step whose batch is divided over four devices by `shard_map`."""
+    specs = {"in_specs": (PartitionSpec(), PartitionSpec("data")), "out_specs": PartitionSpec()}
+    return jax.jit(jax.shard_map(step, mesh=place(4).everywhere.mesh, check_vma=False, **specs))
+
+
 def test_one_and_four_devices_agree(parts):
     one, metrics_one = run_chunk(parts, place(1))
     four, metrics_four = run_chunk(parts, place(4))
@@ -107,16 +113,12 @@ def test_mapped_step_agrees_with_jit(parts, mapped):
         step = jax.pmap(mapped_step, axis_name="data", in_axes=(None, 0), out_axes=None)
         batches = [jax.tree.map(lambda x: x.reshape(4, BATCH // 4, *x.shape[1:]), batch) for batch in batches]
     else:
-        mesh = place(4).everywhere.mesh
-        specs = {"in_specs": (PartitionSpec(), PartitionSpec("data")), "out_specs": PartitionSpec()}
-        step = jax.jit(jax.shard_map(mapped_step, mesh=mesh, check_vma=False, **specs))
+        step = over_shards(mapped_step)
     for batch in batches:
         state, _ = step(state, batch)
     same(state.params, expected.params, atol=1e-6)
-    moved = [
-        np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (state.params, start(parts).params)), strict=True)
-    ]
-    assert max(moved) > 1e-4  # the comparison is of updates that happened
+    moved = jax.tree.map(lambda now, begun: np.abs(now - begun).max(), state.params, start(parts).params)
+    assert max(jax.tree.leaves(moved)) > 1e-4  # the comparison is of updates that happened
 
 
 @pytest.mark.parametrize("cuts", [(1, 1, 1, 1, 1, 1), (4, 2), (1, 5)])
@@ -168,9 +170,7 @@ def test_two_players_keep_one_balance_over_the_devices():
     begun = start(parts)
     begun = begun._replace(stats=begun.stats | {"k": jnp.float32(0.5)})
     plain, _ = run_chunk(parts, state=begun)
-    specs = {"in_specs": (PartitionSpec(), PartitionSpec("data")), "out_specs": PartitionSpec()}
-    mapped = make_step(model, optimizer, axis_name="data")
-    step = jax.jit(jax.shard_map(mapped, mesh=place(4).everywhere.mesh, check_vma=False, **specs))
+    step = over_shards(make_step(model, optimizer, axis_name="data"))
     state, weights = begun, []
     for index in rows():
         state, metrics = step(state, feed.compiled(lambda batch: batch)(index))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from tests.data.refusals import refusal
+from tests.refusals import refusal
 from vae_jax.data.dataset import checked, sha256
 from vae_jax.data.sources import embedded
 from vae_jax.errors import ConfigError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.refusals import refusal
+from tests.refusals import flipped, refusal
 from vae_jax.data.cache import Place
 from vae_jax.data.dataset import checked
 from vae_jax.data.sources import hubs
@@ -56,21 +56,16 @@ def prepared(tmp_path_factory):
     tfds.disable_progress_bar()
     image, two = kinds.Image(shape=(None, None, 3)), kinds.ClassLabel(names=["no", "yes"])
     write("faces", {"image": image, "label": two}, lambda i: {"image": png(PICTURES[i]), "label": i % 2})
-    factors = {"label_hue": kinds.ClassLabel(num_classes=4), "label_shape": kinds.ClassLabel(num_classes=3)}
-    of_factors = {"label_hue": lambda i: i % 4, "label_shape": lambda i: i % 3}
-    write(
-        "shapes",
-        {"image": image, **factors},
-        lambda i: {"image": png(PICTURES[i]), **{name: value(i) for name, value in of_factors.items()}},
-    )
+    four, three = (kinds.ClassLabel(num_classes=count) for count in (4, 3))
+    features = {"image": image, "label_hue": four, "label_shape": three}
+    write("shapes", features, lambda i: {"image": png(PICTURES[i]), "label_hue": i % 4, "label_shape": i % 3})
     tensor = kinds.Tensor(shape=(10, 8, 1), dtype=np.uint8)
     write("arrays", {"image": tensor}, lambda i: {"image": PICTURES[i, :, :, :1]})
     write("words", {"text": np.int64}, lambda i: {"text": i})
-    old = folder / "faces" / "2.9.0"  # a lower number, though not to the eye of a sort
-    shutil.copytree(folder / "words" / "2.10.0", old)
-    shutil.copytree(folder / "faces" / "2.10.0", folder / "records" / "1.0.0")
-    info = json.loads((folder / "records" / "1.0.0" / "dataset_info.json").read_text())
-    (folder / "records" / "1.0.0" / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
+    # A lower number, though not to the eye of a sort.
+    shutil.copytree(folder / "words" / "2.10.0", folder / "faces" / "2.9.0")
+    info = shutil.copytree(folder / "faces" / "2.10.0", folder / "records" / "1.0.0") / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
     return folder
 
 
@@ -233,8 +228,8 @@ def test_without_the_library_the_extra_is_named(place, monkeypatch):
 def test_a_damaged_file_of_records_is_refused(place, prepared, tmp_path, damage):
     shutil.copytree(prepared / "faces" / "2.10.0", tmp_path / "data" / "faces" / "2.10.0")
     (path,) = (tmp_path / "data" / "faces" / "2.10.0").glob("*-train.array_record*")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes({"truncated": content[: len(content) // 2], "emptied": b"", "flipped": content}[damage])
+    content, middle = path.read_bytes(), path.stat().st_size // 2
+    damaged = {"truncated": content[:middle], "emptied": b"", "flipped": flipped(content, middle)}
+    path.write_bytes(damaged[damage])
     message = refusal(hubs.tfds, place, dataset="faces")
     assert "train is damaged" in message and "prepare it again" in message

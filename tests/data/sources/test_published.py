@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.data.refusals import refusal
 from tests.data.test_formats import CIFAR, idx_bytes, write_cifar, write_dsprites, write_omniglot
+from tests.refusals import files, flipped, refusal
 from vae_jax.data import cache
 from vae_jax.data.dataset import checked, sha256
 from vae_jax.data.formats import read_idx
@@ -20,6 +20,7 @@ from vae_jax.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 COUNT = 10003  # the last 10000 of train are validation
+IDX = [f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 
 
 def as_originals(monkeypatch, folder, files, keep_sha=True):
@@ -36,15 +37,11 @@ def as_originals(monkeypatch, folder, files, keep_sha=True):
 @pytest.fixture
 def idx(place, monkeypatch):
     """Four small IDX files of one set, as arrays."""
-    arrays = {
-        "train-images-idx3-ubyte.gz": RNG.integers(0, 256, (COUNT, 3, 2), np.uint8),
-        "train-labels-idx1-ubyte.gz": RNG.integers(0, 10, COUNT, np.uint8),
-        "t10k-images-idx3-ubyte.gz": RNG.integers(0, 256, (7, 3, 2), np.uint8),
-        "t10k-labels-idx1-ubyte.gz": RNG.integers(0, 10, 7, np.uint8),
-    }
-    files = {name: gzip.compress(idx_bytes(array), 1) for name, array in arrays.items()}
-    as_originals(monkeypatch, place.data_dir, files)
-    return list(arrays.values())
+    arrays = [RNG.integers(0, 256, (COUNT, 3, 2), np.uint8), RNG.integers(0, 10, COUNT, np.uint8)]
+    arrays += [RNG.integers(0, 256, (7, 3, 2), np.uint8), RNG.integers(0, 10, 7, np.uint8)]
+    packed = [gzip.compress(idx_bytes(array), 1) for array in arrays]
+    as_originals(monkeypatch, place.data_dir, dict(zip(IDX, packed, strict=True)))
+    return arrays
 
 
 def assert_is(dataset, arrays):
@@ -73,8 +70,7 @@ def test_a_damaged_cache_is_made_again_from_the_tfds_form(place, idx):
     published.mnist(place)
     shutil.rmtree(place.data_dir)
     path = place.cache_dir / "data" / "mnist-1.0.0" / "train-images.npy"
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    path.write_bytes(flipped(path.read_bytes(), -1))
     assert_is(published.mnist(place), idx)
     assert "is damaged" in place.said[-1]
 
@@ -83,10 +79,7 @@ def test_a_damaged_tfds_form_is_made_again_from_the_files(place, idx):
     published.mnist(place)
     shutil.rmtree(place.cache_dir / "data")
     (path,) = (place.cache_dir / "tfds" / "mnist" / "1.0.0").glob("*-train.array_record*")
-    sound = path.read_bytes()
-    damaged = bytearray(sound)
-    damaged[len(sound) // 2] ^= 1
-    path.write_bytes(damaged)
+    path.write_bytes(flipped(path.read_bytes(), path.stat().st_size // 2))
     assert_is(published.mnist(place), idx)
     assert "is damaged" in place.said[1] and place.said[2] == "preparing mnist; this is done once"
 
@@ -104,21 +97,16 @@ def test_two_sets_with_equal_file_names_are_not_mixed_up(place, idx, monkeypatch
     other = [array[::-1] for array in idx]
     folder = place.data_dir / "fashion_mnist"
     folder.mkdir()
-    names = [path.name for path in sorted(place.data_dir.glob("*.gz"), key=lambda p: (p.name[0] != "t", p.name))]
-    names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"] + [n for n in names if n.startswith("t10k")]
-    as_originals(monkeypatch, folder, {n: gzip.compress(idx_bytes(a)) for n, a in zip(names, other, strict=True)})
+    as_originals(monkeypatch, folder, {n: gzip.compress(idx_bytes(a)) for n, a in zip(IDX, other, strict=True)})
     assert_is(published.fashion_mnist(place), other)
     assert_is(published.mnist(place), idx)
 
 
 @pytest.mark.parametrize("content", [b"\0\0\x08\x03", b"text", b""], ids=["short", "text", "empty"])
-def test_files_that_cannot_be_decoded_leave_nothing_half_written(place, idx, monkeypatch, content):
-    del idx
-    names = [path.name for path in place.data_dir.iterdir()]
-    names.sort(key=lambda name: (name.startswith("t10k"), name))
-    as_originals(monkeypatch, place.data_dir, {name: gzip.compress(content) for name in names})
+def test_files_that_cannot_be_decoded_leave_nothing_half_written(place, monkeypatch, content):
+    as_originals(monkeypatch, place.data_dir, {name: gzip.compress(content) for name in IDX})
     assert "is not an IDX file" in refusal(published.mnist, place)
-    assert not [p for p in place.cache_dir.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    assert not files(place.cache_dir)
 
 
 def test_cifar10_is_split_and_keeps_its_colours(place, monkeypatch):
@@ -146,18 +134,12 @@ def test_omniglot_is_split_by_drawer(place, monkeypatch):
 def test_dsprites_keeps_pictures_and_factors_together(place, monkeypatch):
     grid = {"shape": 3, "scale": 2, "orientation": 1, "x": 10, "y": 4}
     factors = np.stack(np.unravel_index(np.arange(240), tuple(grid.values())), 1)
-    images = write_dsprites(
-        place.data_dir / "d.npz",
-        imgs=RNG.integers(0, 2, (240, 64, 64), np.uint8),
-        latents_classes=np.pad(factors, ((0, 0), (1, 0))),
-    )
-    del images
+    whole, classes = RNG.integers(0, 2, (240, 64, 64), np.uint8), np.pad(factors, ((0, 0), (1, 0)))
+    write_dsprites(place.data_dir / "d.npz", imgs=whole, latents_classes=classes)
     monkeypatch.setattr(published, "FACTORS", grid)
     as_originals(monkeypatch, place.data_dir, {"d.npz": None}, keep_sha=False)
     dataset = checked(published.dsprites(place))
     assert dataset.sizes == {"train": 216, "validation": 12, "test": 12} and dataset.factors == grid
-    with np.load(place.data_dir / "d.npz") as arrays:
-        whole = arrays["imgs"]
     for split in dataset.splits.values():
         where = np.ravel_multi_index(split.factors.T, tuple(grid.values()))
         np.testing.assert_array_equal(split.images[:, ..., 0], whole[where])
@@ -216,8 +198,7 @@ def test_a_swapped_file_is_refused(real_place, place):
     assert "is not the published file" in refusal(published.mnist, place)
 
 
-def test_tensorflow_is_not_needed(place, idx):
-    del idx
+def test_tensorflow_is_not_needed(place):
     code = (
         "import sys\n"
         "from vae_jax.data import builders; from vae_jax.data.dataset import Split; import numpy as np, pathlib\n"

@@ -5,10 +5,10 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+from tests.processes import wait_until
 from vae_jax.errors import OutputError
 from vae_jax.sweeps.launchers import local
 from vae_jax.sweeps.launchers.local import Local, gpus, share
@@ -21,13 +21,6 @@ def task(tmp_path):
     return lambda name, script, memory_mb=0.0: Task(name, ("sh", "-c", script), tmp_path / f"{name}.log", memory_mb)
 
 
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def collect(launcher, count):
     """Return the exit codes of so many tasks, each told once."""
     codes = {}
@@ -38,7 +31,7 @@ def collect(launcher, count):
         codes.update(told)
         return len(codes) == count
 
-    wait_until(all_told)
+    assert wait_until(all_told)
     return codes
 
 
@@ -58,7 +51,7 @@ def test_stop_asks_and_waits(task, tmp_path):
         polite = "trap 'sleep 0.2; echo saved; exit 75' TERM; echo ready; while :; do sleep 0.02; done"
         launcher.submit([task("polite", polite), task("deaf", "echo ready; exec sleep 60")])
         logs = [tmp_path / "polite.log", tmp_path / "deaf.log"]
-        wait_until(lambda: all(log.read_text() for log in logs))
+        assert wait_until(lambda: all(log.read_text() for log in logs))
         launcher.stop()
         assert launcher.ended() == {"polite": 75, "deaf": -15}
     assert logs[0].read_text() == "ready\nsaved\n"
@@ -94,7 +87,7 @@ def test_a_gpu_that_the_worker_of_a_killed_driver_uses_is_left_to_it(task, monke
         (tmp_path / f"{name}.slot").write_text(slot)
     with Local() as launcher:
         assert launcher.submit([task("new", "echo $CUDA_VISIBLE_DEVICES; exec sleep 60")], {*others} or {"unknown"})
-        wait_until(lambda: (tmp_path / "new.log").read_text())
+        assert wait_until(lambda: (tmp_path / "new.log").read_text())
         launcher.stop()
     assert (tmp_path / "new.log").read_text() == f"{gpu}\n"
     assert (tmp_path / "new.slot").read_text() == str("45".index(gpu))
@@ -117,10 +110,10 @@ time.sleep(60)
 """
     driver = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     log = tmp_path / "log"
-    wait_until(lambda: log.exists() and log.read_text())
+    assert wait_until(lambda: log.exists() and log.read_text())
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
-    wait_until(lambda: log.read_text().endswith("done\n"))
+    assert wait_until(lambda: log.read_text().endswith("done\n"))
 
 
 def test_what_cannot_be_started_is_one_line(tmp_path):

@@ -1,5 +1,6 @@
 """Tasks on a real SLURM, of this machine: how they end, are queued again, are found again; runs that it preempts."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from tests import processes
 from tests.faults.process import FLAGS, outcome
 from tests.test_hosts import assert_same
 from vae_jax.errors import ConfigError
@@ -17,7 +19,7 @@ from vae_jax.sweeps.launchers.task import Task
 
 UNTIL_ASKED = "{ trap 'sleep 0.2; echo saved; exit 75' TERM; echo ready; while :; do sleep 0.05; done; }"
 WARN = ("scancel", "--batch", "--signal=TERM")  # as SLURM does before a time limit
-
+wait_until = functools.partial(processes.wait_until, seconds=200)
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -35,13 +37,6 @@ def task(tmp_path):
     return lambda name, script: Task(name, ("sh", "-c", script), tmp_path / f"{name}.log")
 
 
-def wait_until(condition, seconds=200):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def collect(launcher):
     """Return the exit codes of all tasks, each told once."""
     codes = {}
@@ -52,7 +47,7 @@ def collect(launcher):
         codes.update(told)
         return not launcher.running()
 
-    wait_until(all_told)
+    assert wait_until(all_told)
     return codes
 
 
@@ -92,7 +87,7 @@ def test_what_is_warned_is_queued_again_and_what_is_cancelled_is_not(task, tmp_p
     with Slurm(tmp_path, {"ntasks": ntasks, "overcommit": ""}) as launcher:
         launcher.submit([cancelled, warned])
         for one, command in (warned, WARN), (cancelled, ("scancel",)):
-            wait_until(lambda one=one: one.log.exists() and one.log.read_text().count("ready") == int(ntasks))
+            assert wait_until(lambda one=one: one.log.exists() and one.log.read_text().count("ready") == int(ntasks))
             subprocess.run([*command, job(launcher, one.name)], check=True)
         assert collect(launcher) == {"cancelled": -15, "warned": 0}
     assert "CANCELLED AT" in cancelled.log.read_text()  # SLURM's own words
@@ -103,7 +98,7 @@ def test_stop_asks_those_that_run_and_takes_the_others_from_the_queue(task, tmp_
     tasks = [task("runs", UNTIL_ASKED), task("waits", UNTIL_ASKED)]
     with Slurm(tmp_path, {"parallel": "1"}) as launcher:
         launcher.submit(tasks)
-        wait_until(lambda: tasks[0].log.exists() and "ready" in tasks[0].log.read_text())
+        assert wait_until(lambda: tasks[0].log.exists() and "ready" in tasks[0].log.read_text())
         launcher.stop()
         assert launcher.ended() == {"runs": 75, "waits": 75}
     assert "saved" in tasks[0].log.read_text()
@@ -202,7 +197,7 @@ def test_runs_that_slurm_preempts_end_as_if_nothing_had_happened(root, tmp_path,
         together.submit([train("two")])
         rows = tmp_path / "preempted" / "metrics.jsonl"
         for step, command in (1, WARN), (300, ("scontrol", "requeue")):
-            wait_until(lambda step=step: any(row["step"] >= step for row in read_rows(rows)))
+            assert wait_until(lambda step=step: any(row["step"] >= step for row in read_rows(rows)))
             subprocess.run([*command, job(alone, "preempted")], check=True)
         assert collect(alone) == {"undisturbed": 0, "preempted": 0}
         assert collect(together) == {"two": 0}
