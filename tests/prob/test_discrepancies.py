@@ -8,10 +8,7 @@ import scipy.optimize
 from vae_jax.prob.discrepancies import mmd, sliced_wasserstein
 
 RNG = np.random.default_rng(0)
-KERNELS = {
-    "imq": lambda apart, c: c / (c + apart),
-    "rbf": lambda apart, c: np.exp(-apart / c),
-}
+KERNELS = {"imq": lambda apart, c: c / (c + apart), "rbf": lambda apart, c: np.exp(-apart / c)}
 
 
 MMD, SLICED = jax.jit(mmd, static_argnums=2), jax.jit(sliced_wasserstein)
