@@ -69,10 +69,7 @@ def test_only_finite_numbers(field, value):
 
 @pytest.mark.parametrize(
     "field, value, expected",
-    [
-        ("model.encoder.activation", "relux", "one of relu, leaky_relu"),
-        ("train.select", "worst", "one of best, last"),
-    ],
+    [("model.encoder.activation", "relux", "one of relu, leaky_relu"), ("train.select", "worst", "one of best, last")],
 )
 def test_choices(field, value, expected):
     with pytest.raises(ConfigError, match=f"{field}='{value}' is not allowed: expected {expected}"):

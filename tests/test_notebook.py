@@ -12,6 +12,8 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+from tests.conftest import ROOT
+
 NAME = "handwritten_digits.ipynb"
 PICTURES = {  # cell -> smallest width and height of the picture it shows, in screen pixels
     "load-data": (600, 100),
@@ -35,57 +37,58 @@ print(json.dumps({
 }))
 """
 
+CHAPTER = nbformat.read(ROOT / "notebooks" / NAME, as_version=4)
+CHAPTER.cells.append(nbformat.v4.new_code_cell(REPORT))
 
-def test_stored_without_outputs(root):
-    notebook = nbformat.read(root / "notebooks" / NAME, as_version=4)
+
+def test_stored_without_outputs():
+    notebook = nbformat.read(ROOT / "notebooks" / NAME, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
 
 
+@pytest.fixture(scope="module")
+def run_to(tmp_path_factory):
+    """Return a function of a cell: runs those that have not run, up to it, in one kernel, and returns its outputs."""
+    home, left = tmp_path_factory.mktemp("notebook"), list(enumerate(CHAPTER.cells))
+    shutil.copytree(ROOT / "configs", home / "configs")
+    (home / "notebooks").mkdir()
+    client = NotebookClient(CHAPTER, timeout=600, resources={"metadata": {"path": str(home / "notebooks")}})
+
+    def run(cell):
+        while any(cell is other for _, other in left):
+            index, first = left.pop(0)
+            client.execute_cell(first, index)  # raises CellExecutionError where it fails
+        return cell.outputs
+
+    with client.setup_kernel(env=os.environ | {"IPYTHONDIR": str(home / "ipython")}):
+        yield run
+
+
 @pytest.mark.long
-@pytest.mark.timeout(900)  # six models are trained: a minute on two free cores, more when they are shared
-def test_runs_and_holds_what_it_says(root, tmp_path):
-    # One test, so that parallel workers do not each train the models.
-    notebook, report = _execute(root, tmp_path)
-    _check_outputs(notebook)
+@pytest.mark.parametrize("cell", [cell for cell in CHAPTER.cells[:-1] if cell.cell_type == "code"], ids=lambda c: c.id)
+def test_a_cell_runs_without_a_word_of_error_and_shows_its_picture(run_to, cell):
+    outputs = run_to(cell)
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    shown = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert len(shown) == (cell.id in PICTURES)
+    if shown:
+        picture = Image.open(io.BytesIO(base64.b64decode(shown[0]))).convert("L")
+        assert picture.width >= PICTURES[cell.id][0] and picture.height >= PICTURES[cell.id][1]
+        assert np.asarray(picture).std() > 20, "it is almost uniform"
+
+
+@pytest.mark.long
+def test_what_the_text_says_holds(run_to):
+    report = json.loads("".join(output.text for output in run_to(CHAPTER.cells[-1])))
     _check_linear_equals_pca(report)
     _check_deep_beats_linear(report["table"])
     _check_only_the_vae_can_be_drawn_from(report)
     read = report["read"]
     assert read["real test digits"] > 0.95
     assert min(read["drawn digits, all classes"], read["drawn sevens"]) > 0.97
-
-
-def _execute(root, home):
-    """Return the notebook with outputs, run in a copy of its surroundings, and what its variables hold at the end."""
-    shutil.copytree(root / "configs", home / "configs")
-    (home / "notebooks").mkdir()
-    notebook = nbformat.read(root / "notebooks" / NAME, as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(REPORT))
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(home / "notebooks")}}
-    )
-    # It raises CellExecutionError at the first cell that fails.
-    client.execute(env=os.environ | {"IPYTHONDIR": str(home / "ipython")})
-    reporter = notebook.cells.pop()
-    return notebook, json.loads("".join(output.text for output in reporter.outputs))
-
-
-def _check_outputs(notebook):
-    outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
-    assert not [cell for cell, shown in outputs.items() if any(output.output_type == "error" for output in shown)]
-    assert not [cell for cell, shown in outputs.items() if any(output.get("name") == "stderr" for output in shown)]
-    pictures = {
-        cell: [output.data["image/png"] for output in shown if "image/png" in output.get("data", {})]
-        for cell, shown in outputs.items()
-    }
-    assert {cell: len(shown) for cell, shown in pictures.items() if shown} == dict.fromkeys(PICTURES, 1)
-    for cell, (width, height) in PICTURES.items():
-        picture = Image.open(io.BytesIO(base64.b64decode(pictures[cell][0]))).convert("L")
-        assert picture.width >= width and picture.height >= height, cell
-        assert np.asarray(picture).std() > 20, f"{cell} is almost uniform"
 
 
 def _check_linear_equals_pca(report):

@@ -14,14 +14,9 @@ from vae_jax.nn.conv_cpu import Geometry
 
 RNG = np.random.default_rng(0)
 # Shape, side of the kernel, stride, channels in and out.
+CASES = [((28, 20), 3, 2, 5, 4), ((7, 5), 5, 3, 3, 2), ((1, 3), 4, 2, 9, 4), ((8, 7), 1, 2, 5, 3)]
 MORE = [((28, 28), 4, 2, 1, 4), ((8, 8), 3, 1, 3, 4), ((9, 9), 2, 2, 2, 4), ((9, 10), 2, 3, 2, 3)]
-CASES = [
-    ((28, 20), 3, 2, 5, 4),
-    ((7, 5), 5, 3, 3, 2),
-    ((1, 3), 4, 2, 9, 4),
-    ((8, 7), 1, 2, 5, 3),
-    *(pytest.param(*more, marks=pytest.mark.long) for more in MORE),
-]
+CASES += [pytest.param(*more, marks=pytest.mark.long) for more in MORE]
 case = pytest.mark.parametrize("shape, size, stride, inputs, outputs", CASES)
 
 

@@ -20,6 +20,12 @@ from vae_jax.training.member_keep import Keep
 from vae_jax.training.members import Ended
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undisturbed():
+    """Train all members without an interruption, once for all tests."""
+    return whole()
+
+
 def outcome(life):
     ended = {n: (tree and state_sha256(tree), ended) for n, (tree, ended) in life.ended.items()}
     return life.rows, ended

@@ -119,10 +119,7 @@ def test_tensors_are_pictures_too_and_can_be_resized(tfds_place):
 
 @pytest.mark.parametrize(
     "name, message",
-    [
-        ("words", "holds no pictures, only: text"),
-        ("records", "is prepared as TFRecord, which only TensorFlow reads"),
-    ],
+    [("words", "holds no pictures, only: text"), ("records", "is prepared as TFRecord, which only TensorFlow reads")],
 )
 def test_what_cannot_be_read_is_refused(tfds_place, name, message):
     assert message in refusal(hubs.tfds, tfds_place, dataset=name)
