@@ -19,6 +19,8 @@ def test_error_is_the_sum_of_the_discarded_eigenvalues(images):
     error = np.square(pca.reconstruct(images) - images).sum((1, 2, 3)).mean()
     assert error == pytest.approx(eigenvalues[10:].sum(), rel=1e-6)
     np.testing.assert_allclose(pca.components @ pca.components.T, np.eye(10), atol=1e-10)
+    unbiased = eigenvalues * len(images) / (len(images) - 1)
+    assert pca.noise_variance == pytest.approx(unbiased[10:].mean())  # Tipping and Bishop 1999, equation 8
 
 
 def test_density_is_the_normal_one_with_the_low_rank_covariance(images):

@@ -100,3 +100,9 @@ def test_quantiles_count_what_lies_below():
 def test_what_cannot_be_measured_is_refused(scores, anomalous, message):
     with pytest.raises(ValueError, match=message):
         detection_figures(np.array(scores), np.array(anomalous), bootstrap_weights(2, 1))
+
+
+def test_nineteen_anomalies_of_twenty_are_enough():
+    scores = np.array([*[3.0] * 19, 0.0, *[5.0] * 4, *[1.0] * 6])
+    figures = detection_figures(scores, np.arange(30) < 20, bootstrap_weights(30, 0))
+    assert figures["fpr_at_95_tpr"][0] == pytest.approx(0.4)

@@ -30,6 +30,9 @@ def test_shares_of_classes_show_the_missing_one():
     assert (every["class_shares_test"], every["judge_accuracy_on_real_test"]) == (pytest.approx([0.1] * 10), 1)
     without = class_shares(judge, drawn[drawn != 3], test, 10)
     assert without["smallest_class_share_samples"] == without["class_shares_samples"][3] == 0
+    # Shares of real pictures are as the judge reads them too: its errors are in both.
+    of_zeros = class_shares(Judge(lambda labels: labels + 1, None), drawn[drawn < 9], (np.zeros(5, int),) * 2, 10)
+    assert of_zeros["class_shares_test"] == [0, 1, *[0] * 8] and of_zeros["judge_accuracy_on_real_test"] == 0
 
 
 def test_features_are_what_the_judge_reads_from(monkeypatch):

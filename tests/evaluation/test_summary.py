@@ -1,12 +1,14 @@
 """Figures of masses are given in bits per dimension too, from the same numbers; those of densities are not."""
 
 import math
+import types
 
 import numpy as np
 import pytest
 
 from tests.variants import load_small
-from vae_jax.evaluation.summary import bits_per_dim
+from vae_jax.evaluation.baselines import fit_pca
+from vae_jax.evaluation.summary import bits_per_dim, evaluate_baselines
 from vae_jax.reporting.table import figure_lines
 from vae_jax.results import _num_dims
 
@@ -45,3 +47,15 @@ def test_bits_per_dim_are_nats_over_log_two_and_the_number_of_values():
 )
 def test_only_masses_are_worth_bits(variant, mass):
     assert _num_dims(load_small(variant), (28, 27, 3)) == (28 * 27 * 3 if mass else None)
+
+
+def test_baselines_reconstruct_what_the_model_is_shown():
+    rng = np.random.default_rng(0)
+    train, images, damaged = (rng.random((n, 4, 4, 1)) for n in (50, 7, 7))
+    pca = fit_pca(train, 3)
+    feed = types.SimpleNamespace(
+        size=7, compiled=lambda see: lambda index: see({"image": images[index], "input": damaged[index]})
+    )
+    found = evaluate_baselines(pca, train, feed)
+    assert found["pca_mse"] == pytest.approx(np.square(pca.reconstruct(damaged) - images).mean())
+    assert found["ppca_nll_density_nats"] == pytest.approx(pca.neg_log_likelihood(images).mean())

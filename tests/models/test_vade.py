@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from sklearn.mixture import GaussianMixture
 
 from tests.models.test_conformance import SHAPE, batch_of
 from tests.variants import load_small
+from vae_jax.models import vade
 from vae_jax.trained import make_model
 from vae_jax.types import Spec
 
@@ -92,3 +94,18 @@ def test_the_mixture_is_found_in_the_codes_whatever_their_unit(built):
         again = model.refit(params, codes, 0)["prior"]
         assert all(np.array_equal(found["prior"][name], again[name]) for name in again)
         assert all(found[name] is params[name] for name in params if name != "prior")
+
+
+def test_the_likeliest_of_several_mixtures_is_kept():
+    """Of 36 groups a single start mostly finds some as one."""
+    grid = 6.0 * np.stack(np.unravel_index(np.arange(36), (6, 6)), 1)
+    codes = np.repeat(grid, 20, 0) + np.random.default_rng(0).normal(size=(720, 2))
+
+    def log_likelihood(found):
+        scale = np.exp(found["log_scale"])[:, None]
+        each = scipy.stats.norm(found["loc"][:, None], scale).logpdf(codes).sum(-1) + found["log_weights"][:, None]
+        return scipy.special.logsumexp(each, 0).mean()
+
+    for seed in 0, 2:
+        single = GaussianMixture(36, covariance_type="diag", max_iter=200, random_state=seed).fit(codes)
+        assert log_likelihood(vade._fit(codes.astype(np.float32), 36, seed)) > single.score(codes) + 0.02

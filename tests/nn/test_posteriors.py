@@ -121,3 +121,16 @@ def test_the_noise_of_an_example_is_its_own(name):
 def test_sizes_that_cannot_be_are_refused(make, latent, text):
     with pytest.raises(ConfigError, match=text):
         make(6, latent, nnx.Rngs(0))
+
+
+def test_two_inverse_autoregressive_layers_see_latents_on_both_sides():
+    """The order is reversed in between, so that the first latent depends on the last one."""
+    flow = made("iaf", 4, depth=2).flow
+    slope = jax.jit(jax.jacfwd(lambda z: flow(FEATURES[:1])(z[None, None])[0][0, 0]))(np.arange(4.0))
+    assert np.abs(np.triu(slope, 1)).max() > 1e-4 < np.abs(np.tril(slope, -1)).max()
+
+
+def test_a_direction_is_never_vaguer_than_a_concentration_of_one():
+    module = made("von_mises_fisher", 4)
+    module.concentration.bias[...] = jnp.full(1, -50.0)
+    assert (np.asarray(module(FEATURES).concentration) >= 1).all()

@@ -7,7 +7,7 @@ import scipy.special
 import scipy.stats
 
 from vae_jax.errors import ConfigError
-from vae_jax.prob.aggregate import log_aggregate
+from vae_jax.prob.aggregate import _log_weights, log_aggregate
 from vae_jax.prob.distributions import Normal, kl, standard_normal
 
 N = 60
@@ -94,3 +94,9 @@ def test_independent_latents_have_no_total_correlation_as_the_batch_grows():
 def test_unknown_estimators_are_refused():
     with pytest.raises(ConfigError, match="known: exact, weighted, stratified"):
         estimate(*data(), N, "mws")
+
+
+@pytest.mark.parametrize("batch, num_examples", [(5, 100), (2, 3), (1, 10), (7, 7)])
+def test_the_weights_of_stratified_sampling_sum_to_one(batch, num_examples):
+    weights = np.exp(_log_weights(batch, num_examples, "stratified"))
+    np.testing.assert_allclose(weights.sum(axis=1), 1)

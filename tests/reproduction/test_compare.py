@@ -104,3 +104,10 @@ def test_the_table_has_the_largest_first_and_counts_the_rest():
     lines = table(gaps).splitlines()
     assert lines[1].split() == ["gone", "none", "x"] and lines[2].split() == ["f13", "1", "14", "13"]
     assert lines[-1] == "and 3 more" and len(lines) == 14
+
+
+@pytest.mark.parametrize("tolerance", [None, 0.5])
+def test_an_array_with_a_nan_is_equal_to_no_other(tolerance):
+    whole = {"w": np.ones(3, np.float32)}
+    found = compare_trees(whole, {"w": np.float32([1, np.nan, 1])}, tolerance)
+    assert [gap.figure for gap in found.gaps] == ["w, norm"]

@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from vae_jax.training.manifest import _git, _packages
+from tests.variants import load
+from vae_jax.training.manifest import _git, _packages, make_manifest, note_restart
 
 
 def test_of_a_package_that_is_there_twice_the_one_that_is_imported_is_noted(tmp_path, monkeypatch):
@@ -40,3 +41,13 @@ def test_changes_of_code_are_noted_and_those_of_docs_are_not(tmp_path):
     git("checkout", "package")
     (tmp_path / "new").touch()
     assert _git(tmp_path / "package")["dirty"]
+
+
+def test_what_has_changed_since_the_start_is_noted_at_a_restart(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--first")
+    begun = make_manifest(load("digits.py"), {})
+    assert note_restart(begun, 20)["restarts"][0]["changed"] == {}
+    monkeypatch.setenv("XLA_FLAGS", "--second")
+    (restart,) = note_restart(begun, 20)["restarts"]
+    assert restart["step"] == 20 and restart["changed"].keys() == {"environment"}
+    assert restart["changed"]["environment"]["XLA_FLAGS"] == "--second"

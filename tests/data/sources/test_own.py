@@ -257,12 +257,16 @@ def test_npz_holds_your_own_pictures(npz_folder):
 
 @pytest.mark.parametrize("gone", [("test",), ("validation", "test")])
 def test_missing_splits_are_cut_from_train(npz_folder, gone):
-    place = npz_folder("all", images=RNG.random((40, 4, 5), np.float32), labels=np.arange(40) % 2)
+    images = RNG.random((40, 4, 5), np.float32)
+    place = npz_folder("all", images=images, labels=(images[:, 0, 0] > np.median(images[:, 0, 0])).astype(int))
     whole = own.npz(place).splits["train"].images
     for name in gone:
         (place.data_dir / f"{name}.npz").unlink()
     dataset = checked(own.npz(place, test=0.25))
     assert dataset.sizes["test"] == 10 and dataset.sizes["train"] == 40 - 10 - 4 * (len(gone) - 1)
+    for name in "train", *gone:
+        bright = dataset.splits[name].images[:, 0, 0, 0] > np.median(images[:, 0, 0])
+        np.testing.assert_array_equal(dataset.splits[name].labels, bright, err_msg=name)
     parts = [dataset.splits[name].images for name in ("train", *gone)]
     assert sorted(x.tobytes() for x in np.concatenate(parts)) == sorted(x.tobytes() for x in whole)
     assert " and ".join(("validation", "test")[-len(gone) :]) + " cut from train" in dataset.origin
