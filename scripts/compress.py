@@ -8,7 +8,9 @@ encode takes a .npy or .npz array, uint8 [N,H,W] or [N,H,W,C], or a folder of pi
 files the decoded pixels are kept, not the bytes: they come back as PNG under their names. The model needs probabilities
 of pixel values: a vae with bernoulli (pixels of 0 and 1, or 0 and 255), beta_binomial or discretized_logistic
 (data.pixels=uint8). A conditional model needs labels: `labels` in the .npz, NAME_labels.npy beside the .npy, or --label
-for all; they are stored too. Decoding needs the same run, and refuses a machine on which the network's floats differ.
+for all; they are stored too. Latents can be coded of a vae with posterior diagonal and prior standard_normal, and of a
+ladder. Pictures that the model codes worse than they are, are stored as they are. Decoding needs the same run, and
+refuses a machine on which the network's floats differ.
 
 evaluate codes the test split without loss, decodes and compares it, draws rate-distortion curves of quantised codes,
 and writes RUN/compression.json and RUN/pictures/compression-*.png. It takes runs without such a likelihood too.
@@ -16,10 +18,14 @@ and writes RUN/compression.json and RUN/pictures/compression-*.png. It takes run
 
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
+from vae_jax.data.order import evenly_spaced
 from vae_jax.outputs import output_file
+from vae_jax.storage import write_json
 from vae_jax.tasks.compression import container
 from vae_jax.tasks.compression.originals import check_target, read_originals, write_originals
-from vae_jax.training.folder import read_config, read_manifest, write_json
+from vae_jax.training.folder import read_config, read_manifest
+
+_BESIDE = 1000  # pictures that PNG is tried on
 
 
 def main(argv):
@@ -48,12 +54,18 @@ def _encode(args):
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
     from vae_jax.tasks.compression.codec import encode
+    from vae_jax.tasks.compression.codecs import png_rate
 
     content = encode(_load(args), originals, args.label)
     container.write(out, content)
     images = originals.images
     rate = f", {8 * len(content) / images.size:.4f} bits/dim" if images.size else ""
     say(f"{len(images)} pictures of {images.nbytes} bytes in {len(content)} bytes{rate}: {out}")
+    if container.unpack(content, str(out))[0].get("stored") == "raw":
+        say("stored as they are, for the model codes them worse: they are unlike what it was trained on, or too few")
+    if images.size and images.shape[-1] in (1, 3):
+        some = images[evenly_spaced(len(images), _BESIDE)]
+        say(f"PNG, sheets of {len(some)} of them: {png_rate(some):.4f} bits/dim")
 
 
 def _decode(args):

@@ -75,7 +75,7 @@ def test_pictures_and_labels_come_back_to_the_byte(opened, kind, count):
     np.testing.assert_array_equal(again.images, original.images)
     if kind == "conditional":
         np.testing.assert_array_equal(again.labels, original.labels)
-    assert sum(header["batches"]) == count
+    assert header["count"] == count and ("batches" in header) == (count == 250), "few take less as they are"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,8 +204,10 @@ def test_floats_that_differ_unseen_are_found_out_at_the_end(opened):
 
 
 def test_the_container_finds_every_altered_byte():
-    content = container.pack({"count": 3, "names": None}, b"some words")
-    assert container.unpack(content, "f") == ({"count": 3, "names": None}, b"some words")
+    shape = {"count": 2, "shape": [2, 2, 1], "dtype": "uint8", "channel_axis": True, "names": None, "labels": False}
+    header = {"stored": "raw", **shape, "model_sha256": 64 * "0", "pictures_sha256": 64 * "f"}
+    content = container.pack(header, b"8 pixels")
+    assert container.unpack(content, "f") == (header, b"8 pixels")
     for i in range(len(content)):
         altered = content[:i] + bytes([content[i] ^ 4]) + content[i + 1 :]
         with pytest.raises(DataError):
@@ -213,7 +215,7 @@ def test_the_container_finds_every_altered_byte():
         with pytest.raises(DataError, match=r"cut short|first bytes"):
             container.unpack(content[:i], "f")
     newer = content[:8] + bytes([container.VERSION + 1]) + content[9:]
-    with pytest.raises(DataError, match=r"f is of version 2 .* update"):
+    with pytest.raises(DataError, match=r"f is of version 3 .* update"):
         container.unpack(newer, "f")
 
 

@@ -10,6 +10,7 @@ the stack does not end as it began, or the pictures have another SHA-256: an err
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from vae_jax.config import fingerprint
 from vae_jax.errors import ConfigError, DataError
 from vae_jax.tasks.compression import bits_back
 from vae_jax.tasks.compression.container import pack
+from vae_jax.tasks.compression.header import check_names, plausible
 from vae_jax.tasks.compression.originals import Originals
 from vae_jax.trained import Trained
 from vae_jax.training.fingerprint import state_sha256
@@ -70,6 +72,8 @@ def encode(trained: Trained, originals: Originals, label: int | None = None) -> 
         DataError: a pixel is not among its values.
     """
     check_codable(trained)
+    if originals.names and not check_names(originals.names, len(originals.images)):
+        raise DataError("a picture file has a name with a backslash or a character that cannot be printed; rename it")
     values, unit = _values(trained, originals.images)
     labels = _labels(trained, originals, label)
     coder = bits_back.make_coder(trained, len(values))
@@ -92,7 +96,32 @@ def encode(trained: Trained, originals: Originals, label: int | None = None) -> 
         "probe_sha256": bits_back.probe(coder),
         "pictures_sha256": _sha256(originals.images, labels),
     }
-    return pack(header, words.astype("<u4").tobytes())
+    coded, raw = pack(header, words.astype("<u4").tobytes()), _raw(trained, originals, labels)
+    return coded if len(coded) < len(raw) and plausible(len(values), 4 * len(words)) else raw
+
+
+def _raw(trained: Trained, originals: Originals, labels: np.ndarray) -> bytes:
+    """Return the file of pictures as they are, for those that the model codes worse."""
+    images, labelled = originals.images, trained.conditional and trained.spec.num_classes > 0
+    header = {
+        "stored": "raw",
+        "count": len(images),
+        "shape": list(trained.spec.shape),
+        "dtype": "uint8",
+        "channel_axis": originals.channel_axis,
+        "names": originals.names,
+        "labels": labelled,
+        "model_sha256": model_sha256(trained),
+        "pictures_sha256": _sha256(images, labels),
+    }
+    return pack(header, images.tobytes() + (labels.astype("<i4").tobytes() if labelled else b""))
+
+
+def _from_raw(header: Mapping[str, Any], payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    shape = (header["count"], *header["shape"])
+    size = math.prod(shape)
+    labels = np.frombuffer(payload[size:], "<i4") if header["labels"] else np.zeros(header["count"], "<i4")
+    return np.frombuffer(payload[:size], np.uint8).reshape(shape).copy(), labels.astype(np.int32)
 
 
 def decode(trained: Trained, header: Mapping[str, Any], payload: bytes) -> Originals:
@@ -102,13 +131,25 @@ def decode(trained: Trained, header: Mapping[str, Any], payload: bytes) -> Origi
         ConfigError: the model is another one.
         DataError: the network gives other floats here than where the file was written, or the file is wrong.
     """
-    check_codable(trained)
     found = model_sha256(trained)
     if header["model_sha256"] != found:
         raise ConfigError(
             f"the file was encoded with another model: its SHA-256 is {header['model_sha256'][:12]}..., and that of "
             f"this run {found[:12]}...; give the --workdir that it was encoded with"
         )
+    check_codable(trained)
+    if list(trained.spec.shape) != header["shape"]:
+        raise DataError(f"the pictures of the file are {header['shape']}, and those of the model {trained.spec.shape}")
+    raw = header.get("stored") == "raw"
+    images, labels = _from_raw(header, payload) if raw else _from_stack(trained, header, payload)
+    if _sha256(images, labels) != header["pictures_sha256"]:
+        raise DataError("the decoded pictures are not those that were encoded: their SHA-256 differs")
+    names = header["names"] and tuple(header["names"])
+    return Originals(images, labels if header["labels"] else None, header["channel_axis"], names)
+
+
+def _from_stack(trained: Trained, header: Mapping[str, Any], payload: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pictures and labels that a model has coded."""
     if (header["step_bits"], header["limit"]) != (bits_back.STEP_BITS, bits_back.LIMIT):
         raise DataError("the file was encoded on another grid of latents; decode it with the program that wrote it")
     coder = bits_back.make_coder(trained, header["count"])._replace(size=header["batch_size"])
@@ -122,11 +163,7 @@ def decode(trained: Trained, header: Mapping[str, Any], payload: bytes) -> Origi
     if decoded is None:
         raise DataError("the payload does not end as it began: the file, or the network's floats, are wrong")
     values, labels = decoded
-    images = (values * header["unit"]).astype(np.uint8)
-    if _sha256(images, labels) != header["pictures_sha256"]:
-        raise DataError("the decoded pictures are not those that were encoded: their SHA-256 differs")
-    names = header["names"] and tuple(header["names"])
-    return Originals(images, labels if header["labels"] else None, header["channel_axis"], names)
+    return (values * header["unit"]).astype(np.uint8), labels
 
 
 def model_sha256(trained: Trained) -> str:

@@ -42,6 +42,12 @@ def lossless_rates(images: np.ndarray) -> dict[str, float]:
     return {name: 8 * size / images.size for name, size in sizes.items()}
 
 
+def png_rate(images: np.ndarray) -> float:
+    """Return bits/dim of PNG sheets of uint8 pictures [N,H,W,C], C 1 or 3, see `lossless_rates`."""
+    binary = bool(((images == 0) | (images == 255)).all())
+    return 8 * sum(len(_save(sheet, binary, _LOSSLESS["PNG"])) for sheet in sheets(images)) / images.size
+
+
 def lossy_rates(images: np.ndarray) -> dict[str, list[Rate]]:
     """Return rate-distortion curves of JPEG and WebP by quality, for uint8 pictures [N,H,W,C]; none for other C."""
     if images.shape[-1] not in (1, 3):

@@ -3,7 +3,7 @@
     8 bytes   mark
     2 bytes   version of the format, 4 bytes length of the header, 8 bytes length of the payload; little-endian
     header    JSON, deflated
-    payload   the words of the stack
+    payload   the words of the stack; or the pixels as they are, and then the labels, where the model codes them worse
     32 bytes  SHA-256 of all that stands before
 
 The header says how many pictures of which shape there are, where they came from, with which model, grid and batches
@@ -19,10 +19,12 @@ import struct
 import zlib
 from typing import Any
 
+from vae_jax.data.limits import check_regular
 from vae_jax.errors import DataError
-from vae_jax.training.folder import replacing
+from vae_jax.storage import replacing
+from vae_jax.tasks.compression.header import check_header
 
-VERSION = 1
+VERSION = 2  # 1 had no pictures that are stored raw
 _MARK = b"\x89VJX\r\n\x1a\n"  # as that of PNG: a file that was copied as text is found out
 _LENGTHS = struct.Struct("<HIQ")
 _SHA = 32
@@ -39,7 +41,8 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], bytes]:
     """Return the header and the payload of a file that is called `name`.
 
     Raises:
-        DataError: it is something else, of a newer version, cut short or altered.
+        DataError: it is something else, of a newer version, cut short or altered, or its header says what none of ours
+            does.
     """
     start = len(_MARK) + _LENGTHS.size
     if content[: len(_MARK)] != _MARK:
@@ -54,7 +57,21 @@ def unpack(content: bytes, name: str) -> tuple[dict[str, Any], bytes]:
         raise DataError(f"{name} has {len(content)} bytes where {size} are meant: it is cut short or altered")
     if hashlib.sha256(content[:-_SHA]).digest() != content[-_SHA:]:
         raise DataError(f"{name} is altered: its SHA-256 is not the one that it bears; get another copy")
-    return json.loads(zlib.decompress(content[start : start + header_size])), content[start + header_size : -_SHA]
+    header = _header(content[start : start + header_size], name)
+    check_header(header, payload_size, name)
+    return header, content[start + header_size : -_SHA]
+
+
+def _header(packed: bytes, name: str) -> Any:
+    """Inflate no more than a header may hold, and read it."""
+    inflate = zlib.decompressobj()
+    try:
+        text = inflate.decompress(packed, 1_000_000 + 200 * len(packed))
+        if not inflate.eof:
+            raise ValueError("it is cut short, or far larger than its packed form")
+        return json.loads(text)
+    except (ValueError, RecursionError, zlib.error) as error:
+        raise DataError(f"{name} is damaged: its header cannot be read ({type(error).__name__})") from error
 
 
 def read(path: pathlib.Path) -> tuple[dict[str, Any], bytes]:
@@ -64,6 +81,7 @@ def read(path: pathlib.Path) -> tuple[dict[str, Any], bytes]:
         DataError: see `unpack`; or it cannot be read.
     """
     try:
+        check_regular(path)
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from vae_jax.data.limits import check_archive, check_regular
 from vae_jax.data.pictures import open_picture, picture_files
 from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
 from vae_jax.tasks.compression.container import write
@@ -104,6 +105,10 @@ def _bytes_of(save, *arrays, **named) -> bytes:
 
 def _read_array(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     beside = path.with_name(f"{path.stem}_labels.npy")
+    for file in path, beside:
+        check_regular(file)
+    if path.suffix.lower() == ".npz":
+        check_archive(path)
     try:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
@@ -146,8 +151,6 @@ def _refuse_lossy(file: pathlib.Path) -> None:
                 f"{file} has more than 8 bits a value, transparency or other colours than RGB (mode {opened.mode!r}), "
                 "which would be lost; save it as 8-bit gray or RGB, or encode an array"
             )
-        if getattr(opened, "n_frames", 1) > 1:
-            raise DataError(f"{file} holds {opened.n_frames} pictures, of which all but one would be lost; split it")
 
 
 def _bits(file: pathlib.Path, opened: Image.Image) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from vae_jax.data.order import evenly_spaced
 from vae_jax.errors import DataError
 from vae_jax.evaluation.baselines import fit_pca, num_fitted
 from vae_jax.reporting.figures import save_captioned, save_lines
+from vae_jax.storage import subfolder
 from vae_jax.tasks.compression import bits_back, codec
 from vae_jax.tasks.compression.codecs import lossless_rates, lossy_rates
 from vae_jax.tasks.compression.container import unpack
@@ -53,7 +55,7 @@ def lossless(saved: Saved) -> dict[str, Any]:
     end = time.perf_counter()
     if not np.array_equal(again.images, images):
         raise DataError("a picture of the test split did not come back as it was")
-    neg_elbo = trained.evaluate(test["image"], labels)["neg_elbo_nats"].mean(dtype=np.float64)
+    neg_elbo = trained.evaluate(test["image"], labels, np.arange(len(images)))["neg_elbo_nats"].mean(dtype=np.float64)
     rate, bound = 8 * len(content) / images.size, float(neg_elbo) / math.log(2) / images[0].size
     return {
         "num_images": len(images),
@@ -120,7 +122,7 @@ def _pictures(saved: Saved, split: str, limit: int) -> tuple[np.ndarray, np.ndar
 def _draw(saved: Saved, images: np.ndarray, curves: Mapping[str, list[Rate]]) -> None:
     """Plot the curves, and show the first pictures at three rates of each, a codec a row below the originals."""
     folder = saved.folder / "pictures"
-    folder.mkdir(exist_ok=True)
+    subfolder(folder)
     # Where each picture has its own file the headers take more than the pictures of all other curves.
     curves = {name: points for name, points in curves.items() if "a file each" not in name}
     for axis, unit in (("psnr_db", "PSNR (dB)"), ("ssim", "SSIM")):
@@ -136,5 +138,4 @@ def _draw(saved: Saved, images: np.ndarray, curves: Mapping[str, list[Rate]]) ->
 
 
 def _strip(images: np.ndarray) -> np.ndarray:
-    shown = list(images[:_SHOWN])
-    return np.concatenate(shown, axis=1)
+    return np.concatenate(list(images[evenly_spaced(len(images), _SHOWN)]), axis=1)
