@@ -40,7 +40,7 @@ def main(argv):
     from vae_jax.benchmark.machine import describe
     from vae_jax.benchmark.table import markdown
     from vae_jax.reporting.progress import say
-    from vae_jax.training.folder import write_json
+    from vae_jax.storage import write_json
 
     machine = describe()
     result = {"what": args.what, "machine": machine, **_measure(args, names, bool(machine["gpus"]), say)}

@@ -12,7 +12,8 @@ set from the run's own. Scores are those of vae_jax/tasks/anomaly/scores.py.
 from vae_jax import cli
 from vae_jax.errors import ConfigError
 from vae_jax.outputs import picture_with_json
-from vae_jax.training.folder import read_config, read_manifest, write_json
+from vae_jax.storage import subfolder, write_json
+from vae_jax.training.folder import read_config, read_manifest
 
 
 def main(argv):
@@ -42,7 +43,8 @@ def _rank(args):
     from vae_jax.tasks.anomaly.files import given_pictures
 
     paths = given_pictures(args.pictures)
-    images = read_pictures(paths, read_manifest(args.workdir)["data"]["shape"], args.invert)
+    shape, data = read_manifest(args.workdir)["data"]["shape"], read_config(args.workdir)["data"]
+    images = read_pictures(paths, shape, args.invert, data)
     out = picture_with_json(args.out, args.workdir) if args.out else args.workdir / "pictures" / "anomalies.png"
     json_file = out.with_suffix(".json") if args.out else args.workdir / "anomalies.json"
     # JAX is imported from here on.
@@ -54,7 +56,7 @@ def _rank(args):
     use_compilation_cache()
     saved = open_saved(args.workdir, args.data_dir)
     found = rank(saved, make_detector(saved, args.score or default_score(saved)), images, paths)
-    out.parent.mkdir(exist_ok=True)
+    subfolder(out.parent)
     save_sheet(out, images, paths, found)
     write_json(json_file, found)
     for one in found["pictures"]:

@@ -8,7 +8,8 @@ Prints the figures and writes evaluation-<split>-k<num_samples>.json in the run 
 from vae_jax import cli
 from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError
-from vae_jax.training.folder import read_config, write_json
+from vae_jax.storage import write_json
+from vae_jax.training.folder import read_config
 
 
 def main(argv):
@@ -16,7 +17,7 @@ def main(argv):
     cli.add_workdir(flags)
     flags.add_argument("--split", default="test", choices=("train", "validation", "test"))
     flags.add_argument("--num_samples", type=int, default=5000, help="importance samples k per example (default: 5000)")
-    flags.add_argument("--num_images", type=int, help="evaluate the first so many examples only (default: all)")
+    flags.add_argument("--num_images", type=int, help="evaluate so many evenly spaced examples only (default: all)")
     cli.add_data_dir(flags)
     args = cli.parse(flags, argv)
     for name in ("num_samples", "num_images"):
@@ -31,8 +32,8 @@ def main(argv):
 
     use_compilation_cache()
     results = evaluate_split(args.workdir, dataset, args.split, args.num_samples, args.num_images)
-    first = f"-first{args.num_images}" if args.num_images else ""
-    path = args.workdir / f"evaluation-{args.split}{first}-k{args.num_samples}.json"
+    some = f"-{args.num_images}" if args.num_images else ""
+    path = args.workdir / f"evaluation-{args.split}{some}-k{args.num_samples}.json"
     write_json(path, results)
     say("\n".join(figure_lines(results)))
     say(f"written to {path}")

@@ -11,7 +11,8 @@ the map and no figures of agreement.
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
-from vae_jax.training.folder import read_config, write_json
+from vae_jax.storage import write_json
+from vae_jax.training.folder import read_config
 
 
 def main(argv):

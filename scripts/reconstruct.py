@@ -2,14 +2,14 @@
 
     python scripts/reconstruct.py --workdir=RUN digit.png other.jpg [--label=7] [--invert] [--out=reconstructions.png]
 
-Pictures are turned to the run's size and to gray where it has one channel. The models here are trained on white digits
-on black; --invert turns dark ink on white paper into that.
+Pictures are brought to the run's size as its training pictures were, and to gray where it has one channel. The models
+here are trained on white digits on black; --invert turns dark ink on white paper into that.
 """
 
 from vae_jax import cli
 from vae_jax.data.pictures import read_pictures
 from vae_jax.outputs import output_file
-from vae_jax.training.folder import read_manifest
+from vae_jax.training.folder import read_config, read_manifest
 
 
 def main(argv):
@@ -22,7 +22,8 @@ def main(argv):
     flags.add_argument("--out", type=cli.path, default=name, help=f"PNG file to write (default: {name})")
     args = cli.parse(flags, argv)
     cli.check_label(args.workdir, args.label, needed=True)
-    images = read_pictures(args.pictures, read_manifest(args.workdir)["data"]["shape"], args.invert)
+    shape, data = read_manifest(args.workdir)["data"]["shape"], read_config(args.workdir)["data"]
+    images = read_pictures(args.pictures, shape, args.invert, data)
     out = output_file(args.out, ".png")
     # JAX is imported from here on.
     import numpy as np
@@ -34,6 +35,7 @@ def main(argv):
 
     use_compilation_cache()
     trained = load(args.workdir)
+    images = trained.prepared(images, drawn=False)
     labels = None if args.label is None else np.full(len(images), args.label)
     again = trained.reconstruct(images, labels)
     save_rows(out, [images, again])

@@ -18,7 +18,8 @@ RUN/restoration.json and RUN/pictures/restoration.png.
 
 from vae_jax import cli
 from vae_jax.errors import ConfigError
-from vae_jax.training.folder import read_config, read_manifest, replacing, write_json
+from vae_jax.storage import replacing, subfolder, write_json
+from vae_jax.training.folder import read_config, read_manifest
 
 
 def main(argv):
@@ -62,7 +63,7 @@ def _evaluate(args):
     write_json(saved.folder / "restoration.json", results)
     sheet = saved.folder / "pictures" / "restoration.png"
     with replacing(sheet) as part:
-        sheet.parent.mkdir(exist_ok=True)
+        subfolder(sheet.parent)
         save_rows(part, rows)
     say("\n".join(lines(results)))
     say(f"written to {saved.folder / 'restoration.json'}")

@@ -13,7 +13,8 @@ gains.
 from vae_jax import cli
 from vae_jax.errors import ConfigError
 from vae_jax.outputs import picture_with_json
-from vae_jax.training.folder import read_config, read_manifest, write_json
+from vae_jax.storage import write_json
+from vae_jax.training.folder import read_config, read_manifest
 
 
 def main(argv):
@@ -62,7 +63,8 @@ def _evaluate(args):
 def _query(args, out):
     from vae_jax.data.pictures import read_pictures
 
-    images = read_pictures(args.query, read_manifest(args.workdir)["data"]["shape"], args.invert)
+    shape, data = read_manifest(args.workdir)["data"]["shape"], read_config(args.workdir)["data"]
+    images = read_pictures(args.query, shape, args.invert, data)
     # JAX is imported from here on.
     from vae_jax.reporting.progress import say
     from vae_jax.run import use_compilation_cache
@@ -74,13 +76,14 @@ def _query(args, out):
     use_compilation_cache()
     if args.gallery:
         trained = load(args.workdir)
-        gallery = folder_pictures(args.gallery, trained.spec.shape, args.invert)
+        gallery = folder_pictures(args.gallery, trained, args.invert)
     else:
         saved = open_saved(args.workdir, args.data_dir)
         trained, gallery = saved.trained, training_pictures(saved)
     num = args.num or min(10, gallery.count)
     if num > gallery.count:
         raise ConfigError(f"--num={num} is more than the {gallery.count} pictures to search in")
+    images = trained.prepared(images, drawn=False)
     exact, approximate = open_index(args.workdir, trained, gallery, say)
     found = (approximate if args.approximate else exact).search(trained.encode(images), num)
     save_neighbours(out, images, [f"query {i + 1}" for i in range(len(images))], found, gallery)

@@ -22,9 +22,10 @@ from vae_jax.data.load import load_dataset
 from vae_jax.errors import ConfigError, DataError, OutputError, StorageError
 from vae_jax.parts import put_together
 from vae_jax.reporting.log import MetricLog
+from vae_jax.storage import write_json
 from vae_jax.trained import load
 from vae_jax.training.checkpoint import Checkpoints
-from vae_jax.training.folder import open_folder, write_json
+from vae_jax.training.folder import open_folder
 from vae_jax.training.manifest import make_manifest
 
 pytest.importorskip("huggingface_hub", reason="needs the extra [hub]")

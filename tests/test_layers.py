@@ -14,6 +14,7 @@ ONLY = {  # a part may import these parts of vae_jax and no others
     "config_rules": {"errors", "build"},
     "config_file": {"errors", "build"},
     "config": {"errors", "build", "config_file", "config_rules"},
+    "storage": {"errors", "config_rules"},
     "prob": {"types", "errors", "prob"},
     "nn": {"types", "errors", "nn", "prob"},
     "objectives": {"types", "errors", "prob"},

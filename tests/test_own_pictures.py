@@ -1,6 +1,7 @@
 """A folder of pictures of all sorts, from the command line to a trained run."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from tests.refusals import script_refusal
 from tests.script import run_script
+from vae_jax.tasks.saved import open_saved
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,34 @@ def test_without_leave_to_skip_the_file_is_named_and_nothing_is_left(pictures, t
     said = script_refusal(65, "train", *flags(pictures, tmp_path / "run"))
     assert f"error: {pictures}/disc/7.png cannot be read as a picture" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fit", ["crop", pytest.param("pad", marks=pytest.mark.long)])
+def test_scripts_prepare_the_files_of_a_user_as_training_did(fit, tmp_path):
+    """Of wide pictures, of which training cuts off the sides or adds black; half-tones become black and white."""
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 32, "validation": 16, "test": 16}.items():
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.kron(rng.integers(0, 256, (6, 12)), np.ones((4, 4))).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / split / f"{i:02}.png")
+    more = f"--config.data.fit={fit}", "--config.data.channels=1", "--config.data.pixels=threshold"
+    all_flags = *flags(tmp_path / "data", tmp_path / "run"), *more, "--config.train.epochs=2"
+    assert run_script("train.py", *all_flags).returncode == 0
+    saved = open_saved(tmp_path / "run", tmp_path / "data")
+    where = f"--workdir={tmp_path / 'run'}", f"--data_dir={tmp_path / 'data'}"
+
+    query = "--query", tmp_path / "data" / "train" / "05.png", f"--out={tmp_path / 'found.png'}"
+    assert run_script("search.py", *where, "--num=1", *query).returncode == 0
+    (found,) = json.loads((tmp_path / "found.json").read_text())["queries"]
+    assert found["neighbours"][0] == {"split": "train", "index": 5, "distance": pytest.approx(0, abs=1e-5)}
+
+    assert run_script("detect.py", *where, tmp_path / "data" / "test").returncode == 0
+    ranked = json.loads((tmp_path / "run" / "anomalies.json").read_text())["pictures"]
+    scores = {pathlib.Path(one["path"]).name: one["score"] for one in ranked}
+    error = saved.trained.evaluate(saved.seen("test")["image"])["mse"] * 12 * 12
+    assert [scores[f"{i:02}.png"] for i in range(16)] == pytest.approx(error.tolist(), rel=1e-4)
+
+    file = tmp_path / "data" / "test" / "03.png"
+    out = run_script("reconstruct.py", where[0], file, f"--out={tmp_path / 'again.png'}").stdout
+    assert float(out.split("mse ")[1].split()[0]) == pytest.approx(error[3] / 12 / 12, abs=1e-5)

@@ -1,7 +1,10 @@
 """A whole run in one process: what it writes, that it repeats to the bit, that nothing of the test split leaks."""
 
 import json
+import pathlib
+import shutil
 
+import numpy as np
 import pytest
 
 from tests.variants import load
@@ -9,11 +12,13 @@ from vae_jax import run as runs
 from vae_jax.data.dataset import Split
 from vae_jax.data.feed import make_feed
 from vae_jax.data.load import load_dataset
-from vae_jax.errors import DataError
+from vae_jax.data.order import evenly_spaced
+from vae_jax.errors import DataError, StorageError
 from vae_jax.evaluation.splits import per_example
 from vae_jax.evaluation.summary import make_evaluate
 from vae_jax.results import evaluate_split
 from vae_jax.trained import load as load_trained
+from vae_jax.training import checkpoint
 from vae_jax.training.folder import open_folder
 from vae_jax.training.optim import make_hypers
 
@@ -125,7 +130,8 @@ def test_short_products_change_the_figures_a_little_and_are_on_record(finished, 
     trained = train(tmp_path / "trained", train__precision="bf16")
     assert trained["state_sha256"] != precise["state_sha256"]
     assert trained["test"]["neg_elbo_nats"] == pytest.approx(precise["test"]["neg_elbo_nats"], abs=1)
-    again = load_trained(tmp_path / "evaluated").evaluate(dataset.splits["test"].images / 16)
+    images = dataset.splits["test"].images / 16
+    again = load_trained(tmp_path / "evaluated").evaluate(images, index=np.arange(len(images)))
     assert again["neg_elbo_nats"].mean() == pytest.approx(evaluated["test"]["neg_elbo_nats"], rel=1e-6)
 
 
@@ -153,7 +159,10 @@ def test_evaluating_the_saved_run_gives_its_results(finished, dataset):
     again = evaluate_split(folder, dataset, "test", 5)
     assert again == pytest.approx(results["test"], rel=1e-6)
     some = evaluate_split(folder, dataset, "test", 1, num_images=9)
-    assert some["nll_num_samples"] == 1
+    assert (some["nll_num_samples"], some["num_examples"]) == (1, 9)
+    images, spread = dataset.splits["test"].images / np.float32(16), evenly_spaced(250, 9)
+    expected = load_trained(folder).evaluate(images[spread], index=spread)["neg_elbo_nats"].mean()
+    assert some["neg_elbo_nats"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 128])
@@ -164,6 +173,43 @@ def test_evaluation_does_not_depend_on_its_batch_size(finished, dataset, batch_s
     hypers = make_hypers(config.hypers, 20)
     values = per_example(lambda i: evaluate(i, trained.params, trained.stats, hypers), 250, batch_size)
     assert values["neg_elbo_nats"].mean() == pytest.approx(results["test"]["neg_elbo_nats"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: [],
+        lambda lines: lines[:4],
+        lambda lines: [lines[0], *lines],
+        lambda lines: [lines[0].replace('"loss": ', '"loss": 1'), *lines[1:]],
+        sorted,
+    ],
+    ids=["emptied", "cut", "doubled", "edited", "sorted"],
+)
+def test_an_interrupted_run_does_not_go_on_with_rows_that_are_not_its_own(stopped, tmp_path, damage):
+    path = pathlib.Path(shutil.copytree(stopped, tmp_path / "run")) / "metrics.jsonl"
+    before = path.read_text()
+    path.write_text("".join(damage(before.splitlines(keepends=True))))
+    with pytest.raises(StorageError, match=r"a row after step \d+ and up to step \d+ was changed, lost or doubled"):
+        train(tmp_path / "run", checkpoint__every_seconds=0.0)
+    path.write_text(before)
+    train(tmp_path / "run", checkpoint__every_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that was interrupted between a row and the save after it."""
+    folder, save = tmp_path_factory.mktemp("stopped") / "run", checkpoint.Checkpoints.save
+
+    def interrupted(self, step, *saved):
+        if step == 47:
+            raise KeyboardInterrupt
+        save(self, step, *saved)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.Checkpoints, "save", interrupted)
+        train(folder, checkpoint__every_seconds=0.0)
+    return folder
 
 
 def test_finished_run_refuses_other_data(finished):

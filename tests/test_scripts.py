@@ -27,7 +27,7 @@ def test_evaluate_agrees_with_the_run_and_tightens_with_k(folder):
     final = json.loads((folder / "results.json").read_text())["test"]
     assert one["neg_elbo_nats"] == pytest.approx(final["neg_elbo_nats"], rel=1e-6)
     assert one["nll_nats"] > final["nll_nats"]
-    assert json.loads((folder / "evaluation-validation-first100-k150.json").read_text())["nll_num_samples"] == 150
+    assert json.loads((folder / "evaluation-validation-100-k150.json").read_text())["nll_num_samples"] == 150
 
 
 def test_sample_draws_what_is_asked_for_and_repeats_with_the_seed(folder, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 
 from vae_jax.evaluation.baselines import Pca
 from vae_jax.reporting.figures import save_curves, save_grid, save_latent_map, save_lines, save_rows
+from vae_jax.storage import subfolder
 from vae_jax.trained import Trained
 
 _SIDE = 15  # pictures along each side of the walk
@@ -39,7 +40,7 @@ def save_pictures(
         rows: of metrics.jsonl.
         unit: of the loss, such as ' nats'.
     """
-    folder.mkdir(exist_ok=True)
+    subfolder(folder)
     labels = test["label"] if trained.conditional else None
     codes = trained.encode(test["input"], labels)
     few = {name: value[:16] for name, value in test.items()}

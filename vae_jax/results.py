@@ -33,7 +33,7 @@ from vae_jax.types import Model, Spec, Tree
 def evaluate_split(
     folder: pathlib.Path, dataset: Dataset, split: str, num_samples: int, num_images: int | None = None
 ) -> dict[str, Any]:
-    """Return the figures of a trained run on a split of its data, or on the first `num_images` of it.
+    """Return the figures of a trained run on a split of its data, or on `num_images` evenly spaced examples of it.
 
     Raises:
         DataError: the data are not those of the run.
@@ -43,7 +43,7 @@ def evaluate_split(
     check_data(read_manifest(folder), sha256(dataset))
     config = trained.config
     feed = make_feed(config["data"], dataset, split)
-    feed = feed._replace(size=min(num_images or feed.size, feed.size))
+    feed = feed if num_images is None else feed.subset(num_images)
     hypers = make_hypers(config["hypers"], steps_per_epoch(dataset.sizes["train"], config["train"]["batch_size"]))
     settings = {**config["evaluate"], "num_importance_samples": num_samples}
     figures = make_evaluate_test(trained.model, feed, settings, _num_dims(config, dataset.shape))

@@ -8,7 +8,7 @@ import functools
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,10 +22,11 @@ from vae_jax.first_nan import first_nan
 from vae_jax.parts import Parts, put_together
 from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
+from vae_jax.storage import write_json
 from vae_jax.training import manifest
-from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
+from vae_jax.training.checkpoint import Checkpoints, marks_of, newest_step, restore
 from vae_jax.training.failure import explained
-from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
+from vae_jax.training.folder import open_folder, read_manifest, read_results
 from vae_jax.training.hosts import ALONE, Hosts
 from vae_jax.training.loop import Clock, Outlet, fit
 from vae_jax.training.stop import StopRequest
@@ -92,10 +93,11 @@ def run(
         tree = _begin(config, dataset, parts, folder, hosts)
         log = None
         if hosts.first:
-            log = stack.enter_context(MetricLog(folder, int(tree["state"]["step"]), trackers))
+            step = int(tree["state"]["step"])
+            marks = marks_of(folder / "checkpoints", step) if step else ()
+            log = stack.enter_context(MetricLog(folder, step, trackers, marks))
             log.settings(config)
-        write = log.write if log else _write_nothing
-        tree = _train(config, parts, tree, folder, write, stopping, clock, hosts)
+        tree = _train(config, parts, tree, folder, log, stopping, clock, hosts)
         speed = _speed(clock, config, started_at)
         stopping.from_now_on_at_once()
         parts, tree = parts.on_this_process(tree)
@@ -137,7 +139,7 @@ def _train(
     parts: Parts,
     tree: Tree,
     folder: pathlib.Path,
-    write: Callable[..., None],
+    log: MetricLog | None,
     stopping: StopRequest,
     clock: Clock,
     hosts: Hosts,
@@ -152,13 +154,17 @@ def _train(
         Progress(total, step, config["train"]["batch_size"]) as progress,
     ):
 
+        def save(step, tree):
+            checkpoints.save(step, tree, log.mark(step) if log else ())
+
         def wait():
             checkpoints.wait()
             hosts.agree()  # lest one of them ends the others before they are done
 
         newest = functools.partial(newest_step, folder / "checkpoints")
         ended = functools.partial(asked_to_stop, folder, hosts)
-        outlet = Outlet(checkpoints.save, wait, newest, write, progress.update, say, unit, hosts.stop, ended)
+        write = log.write if log else _write_nothing
+        outlet = Outlet(save, wait, newest, write, progress.update, say, unit, hosts.stop, ended)
         return fit(parts.program, tree, outlet, config["train"], config["checkpoint"]["every_seconds"], stopping, clock)
 
 

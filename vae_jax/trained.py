@@ -10,18 +10,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax import programs
 from vae_jax.build import build
 from vae_jax.data.feed import make_batch_of
+from vae_jax.data.given import given_codes, given_images, given_labels, numbers_of
+from vae_jax.data.pixels import DRAWN
 from vae_jax.errors import ConfigError, DataError
-from vae_jax.evaluation.likelihood import neg_log_likelihood
 from vae_jax.evaluation.splits import batch_for, per_example
 from vae_jax.evaluation.summary import SEED, importance_batches
-from vae_jax.precision import precision_of, with_products
+from vae_jax.precision import precision_of
 from vae_jax.streams import stream
 from vae_jax.training.checkpoint import load_newest
 from vae_jax.training.folder import read_config, read_manifest
 from vae_jax.training.optim import make_hypers
-from vae_jax.types import Batch, Hypers, Model, Spec, Tree
+from vae_jax.types import Model, Spec, Tree
 
 
 class Trained(NamedTuple):
@@ -38,25 +40,42 @@ class Trained(NamedTuple):
         """Whether it draws what a label prescribes."""
         return bool(self.config["model"].get("condition", False))
 
-    def encode(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-        """Return the codes [N,D] of pictures [N,H,W,C] in [0, 1], as they are: no corruption is added."""
-        return self.of_batches(_encode, self.model, self._rows(images, labels))
+    def prepared(self, images: np.ndarray, drawn: bool = True) -> np.ndarray:
+        """Return pictures [N,H,W,C] in [0, 1] with the pixels that the model was trained on (`data.pixels`).
 
-    def draw(self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-        """Return a draw of q(z|x) for each picture, [N,D]; its code where `encode` says all there is."""
+        No corruption is added. A picture is drawn by noise that depends on its values alone; if not `drawn`, what
+        training draws keeps its probabilities.
+        """
+        x = given_images(images, self.spec.shape)
+        if not drawn and self.config["data"]["pixels"] in DRAWN:
+            return x
+        config = {**self.config["data"], "corruption": None}
+        stored = {"image": x, "label": np.zeros(len(x), np.int32), "index": numbers_of(x)}
+        return np.asarray(make_batch_of(config, "test", 1)(stored, 0)["image"])
+
+    def encode(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Return the codes [N,D] of pictures [N,H,W,C] in [0, 1], as they are: see `prepared`; nothing is added."""
+        return self.of_batches(programs.encode, self.model, self._seen(images, labels))
+
+    def draw(
+        self, images: np.ndarray, labels: np.ndarray | None = None, seed: int = 0, index: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return a draw of q(z|x) for each picture, [N,D]; its code where `encode` says all there is.
+
+        `index` [N] keys the noise, see `evaluate`.
+        """
         if self.model.draw is None:
             return self.encode(images, labels)
-        return self.of_batches(_draw, self.model, self._rows(images, labels), stream(seed, "posterior draws"))
+        rows = self._seen(images, labels, index)
+        return self.of_batches(programs.draw, self.model, rows, stream(seed, "posterior draws"))
 
     def decode(self, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] of codes [N,D]."""
-        fields = {"code": np.asarray(codes, np.float32), "label": self._labels(labels, len(codes))}
-        return self.of_batches(_decode, self.model, fields)
+        return self.of_batches(programs.decode, self.model, self._codes(codes, labels))
 
     def generate(self, z: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return the mean pictures [N,H,W,C] that `sample` makes of z [N,D]: the decoder's, or a GAN's generator's."""
-        fields = {"code": np.asarray(z, np.float32), "label": self._labels(labels, len(z))}
-        return self.of_batches(_generate, self.model, fields)
+        return self.of_batches(programs.generate, self.model, self._codes(z, labels))
 
     def reconstruct(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         """Return decode(encode(images))."""
@@ -66,8 +85,11 @@ class Trained(NamedTuple):
         """Draw `num` mean pictures [N,H,W,C] with z ~ N(0, temperature^2 I); a conditional model cycles its labels.
 
         Raises:
-            ConfigError: the model has no prior, knows no labels, or not this one.
+            ConfigError: the model has no prior, knows no labels, or not this one; `num` is below 1, or the temperature
+                below 0.
         """
+        if num < 1 or not 0 <= temperature < np.inf:
+            raise ConfigError(f"num={num}, temperature={temperature}: expected 1 or more, and a number of 0 or more")
         if self.model.sample is None:
             raise ConfigError(
                 f"model.name={self.config['model']['name']} has no prior to sample from; draw from a density of its "
@@ -86,27 +108,47 @@ class Trained(NamedTuple):
         stored = {"image": jnp.asarray(images), "label": jnp.zeros_like(index), "index": index}
         return np.asarray(make_batch_of(config, "test", 1)(stored, 0)["input"])
 
-    def evaluate(self, images: np.ndarray, labels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def evaluate(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        index: np.ndarray | None = None,
+        seed: int = SEED,
+    ) -> dict[str, np.ndarray]:
         """Return what the model measures of each picture, every value [N]: the -ELBO, say, or the squared error.
 
-        The noise of picture i is that of example i of a split, so test pictures in order give the figures of a run.
+        Args:
+            images: [N,H,W,C] in [0, 1].
+            labels: [N], for a conditional model.
+            index: [N] whole numbers that key the noise. By default it depends on the values of a picture alone, not on
+                those beside it. With 0..N-1 test pictures in their order give the figures of a run.
+            seed: of the noise.
         """
-        key, hypers = stream(SEED, "evaluate"), make_hypers(self.config["hypers"], 1)
-        return self.of_batches(_evaluate, (self.model, self._precision), self._rows(images, labels), key, hypers)
+        key, hypers = stream(seed, "evaluate"), make_hypers(self.config["hypers"], 1)
+        rows = self._rows(images, labels, index)
+        return self.of_batches(programs.evaluate, (self.model, self._precision), rows, key, hypers)
 
     def neg_log_likelihood(
-        self, images: np.ndarray, labels: np.ndarray | None = None, num_samples: int = 100
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        num_samples: int = 100,
+        index: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the importance-weighted -log p(x) of each picture with `num_samples` samples, [N], in nats.
 
+        `index` [N] keys the noise, see `evaluate`.
+
         Raises:
-            ConfigError: the model has no likelihood.
+            ConfigError: the model has no likelihood, or `num_samples` is below 1.
         """
         if self.model.log_weights is None:
             raise ConfigError(f"model.name={self.config['model']['name']} has no likelihood; train a vae")
+        if num_samples < 1:
+            raise ConfigError(f"num_samples={num_samples} is not allowed: expected 1 or more")
         size, chunk = importance_batches(num_samples)
         key, settings = stream(SEED, "importance samples"), (self.model, self._precision, num_samples, chunk)
-        return self.of_batches(_neg_log_likelihood, settings, self._rows(images, labels), key, size=size)
+        return self.of_batches(programs.neg_log_likelihood, settings, self._rows(images, labels, index), key, size=size)
 
     def of_batches(
         self,
@@ -146,54 +188,24 @@ class Trained(NamedTuple):
         return precision_of(self.config["evaluate"])
 
     def _labels(self, labels: np.ndarray | None, num: int) -> np.ndarray:
-        if labels is None and self.conditional:
-            raise ConfigError("a conditional model needs the labels of its pictures")
-        if labels is not None and self.conditional:
-            wrong = set(np.unique(labels).tolist()) - set(range(self.spec.num_classes))
-            if wrong:
-                raise ConfigError(f"label {min(wrong)} is unknown; labels are 0..{self.spec.num_classes - 1}")
-        return np.zeros(num, np.int32) if labels is None else np.asarray(labels, np.int32)
+        return given_labels(labels, num, self.spec.num_classes if self.conditional else 0)
 
-    def _rows(self, images: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        x = np.asarray(images, np.float32)
-        if x.shape[1:] != tuple(self.spec.shape):
-            raise DataError(f"pictures have the shape {x.shape[1:]}, and this model takes {tuple(self.spec.shape)}")
-        label, index = self._labels(labels, len(x)), np.arange(len(x), dtype=np.int32)
-        return {"image": x, "input": x, "label": label, "index": index}
+    def _codes(self, codes: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        code = given_codes(codes, self.config["model"]["latent"])
+        return {"code": code, "label": self._labels(labels, len(code))}
 
+    def _seen(
+        self, images: np.ndarray, labels: np.ndarray | None, index: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return pictures for the encoder, which may be damaged where it was trained on damaged ones."""
+        return self._rows(images, labels, index, bounded=not self.config["data"].get("corruption"))
 
-def _encode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
-    return model.encode(params, stats, batch)
-
-
-def _draw(model: Model, params: Tree, stats: Tree, batch: Batch, key: jax.Array) -> jax.Array:
-    return model.draw(params, stats, batch, key)
-
-
-def _decode(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
-    return model.decode(params, stats, batch["code"], batch["label"])
-
-
-def _generate(model: Model, params: Tree, stats: Tree, batch: Batch) -> jax.Array:
-    return (model.generate or model.decode)(params, stats, batch["code"], batch["label"])
-
-
-def _evaluate(
-    static: tuple[Model, str], params: Tree, stats: Tree, batch: Batch, key: jax.Array, hypers: Hypers
-) -> Tree:
-    model, precision = static
-    return with_products(precision, model.evaluate)(params, stats, batch, key, hypers)
-
-
-def _neg_log_likelihood(
-    static: tuple[Model, str, int, int], params: Tree, stats: Tree, batch: Batch, key: jax.Array
-) -> jax.Array:
-    model, precision, num_samples, chunk = static
-
-    def estimate(params: Tree, stats: Tree, batch: Batch, key: jax.Array) -> jax.Array:
-        return neg_log_likelihood(model, params, stats, batch, key, num_samples, chunk)
-
-    return with_products(precision, estimate)(params, stats, batch, key)
+    def _rows(
+        self, images: np.ndarray, labels: np.ndarray | None, index: np.ndarray | None = None, bounded: bool = True
+    ) -> dict[str, np.ndarray]:
+        x = given_images(images, self.spec.shape, bounded)
+        number = numbers_of(x) if index is None else np.asarray(index, np.int32)
+        return {"image": x, "input": x, "label": self._labels(labels, len(x)), "index": number}
 
 
 def make_model(config: Mapping[str, Any], spec: Spec) -> Model:

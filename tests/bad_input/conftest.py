@@ -15,9 +15,10 @@ from vae_jax import config
 def write_run(folder, variant):
     """Make what a run leaves at its start."""
     folder.mkdir()
-    (folder / "config.json").write_text(config.to_json(config.load(f"{ROOT}/configs/digits.py:{variant}")))
-    data = {"shape": [8, 8, 1], "num_classes": 10, "sha256": "0"}
-    (folder / "manifest.json").write_text(json.dumps({"data": data, "restarts": []}))
+    resolved = config.load(f"{ROOT}/configs/digits.py:{variant}")
+    (folder / "config.json").write_text(config.to_json(resolved))
+    manifest = {"data": {"shape": [8, 8, 1], "num_classes": 10, "sha256": "0"}, "restarts": []}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"config_sha256": config.fingerprint(resolved)}))
 
 
 def write_npz(folder, **changes):
@@ -34,6 +35,9 @@ def world(tmp_path_factory):
     for name in "run", "other", "busy":
         write_run(w / name, "variant=vae")
     write_run(w / "conditional", "variant=cvae")
+    write_run(w / "edited", "variant=vae")
+    text = (w / "edited" / "config.json").read_text()
+    (w / "edited" / "config.json").write_text(text.replace('"latent": 2', '"latent": 3'))
     (w / "full").mkdir()
     (w / "full" / "thesis.txt").write_text("all I have")
     (w / "file").write_text("")

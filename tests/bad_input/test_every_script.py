@@ -81,6 +81,7 @@ def mistakes(script):
         yield [*others, "--workdir={w}/none"], 2, ("{w}/none is no run folder",)
         yield [*others, "--workdir={w}/empty"], 2, ("{w}/empty is no run folder",)
         yield [*others, "--workdir={w}/file"], 2, ("{w}/file/config.json cannot be read: ", "Not a directory")
+        yield [*others, "--workdir={w}/edited"], 65, ("{w}/edited/config.json is not the config", "edited or damaged")
     if "--config" in names:
         yield [*words, f"--config={ROOT}/configs/mnits.py"], 2, ("no config file", "did you mean", "configs/mnist.py")
         words = [*words, f"--config={ROOT}/{names['--config'].default}"]

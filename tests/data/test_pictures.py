@@ -117,6 +117,12 @@ def fit(array, shape, how):
     return fitted(Image.fromarray(array), shape, how)[..., 0]
 
 
+def test_an_odd_surplus_leaves_the_smaller_half_in_front():
+    ramp = np.tile(np.arange(5, dtype=np.uint8), (2, 1))
+    np.testing.assert_array_equal(fit(ramp, (2, 2, 1), "crop")[0], [1, 2])
+    np.testing.assert_array_equal(fit(ramp[:, :2] + 7, (2, 5, 1), "pad")[0], [0, 0, 7, 8, 0])
+
+
 def test_fits_keep_what_they_promise():
     wide = np.repeat(np.repeat(np.array([[0, 80, 160, 240]], np.uint8), 2, 0), 2, 1)[:, :8]  # 2 high, 8 wide
     assert fit(wide, (2, 4, 1), "stretch").tolist() == [[0, 80, 160, 240]] * 2

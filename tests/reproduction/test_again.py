@@ -174,11 +174,11 @@ def test_a_run_that_is_not_finished_or_has_another_config_is_refused(changed):
     with pytest.raises(ConfigError, match=r"stopped before its end \(request\)"):
         read_original(folder)
     change("results.json", lambda old: {k: v for k, v in old.items() if k != "stopped"})
-    change("config.json", lambda old: {**old, "seed": 1})
-    with pytest.raises(ConfigError, match="not the config that the run began with"):
-        read_original(folder)
     (folder / "results.json").unlink()
     with pytest.raises(ConfigError, match="not finished"):
+        read_original(folder)
+    change("config.json", lambda old: {**old, "seed": 1})
+    with pytest.raises(DataError, match="not the config that the run began with"):
         read_original(folder)
 
 

@@ -41,7 +41,11 @@ def scored(number):
 def seen(number):
     *_, models, normal, pictures = trained()
     known, model = normal[number], models[number]
-    return look(model, known["train"]), look(model, known["held_out"], 5), look(model, pictures, 5)
+    return look(model, known["train"]), *(numbered(model, images) for images in (known["held_out"], pictures))
+
+
+def numbered(model, images):
+    return look(model, images, 5, index=np.arange(len(images)))
 
 
 def test_normal_pictures_are_those_of_the_class_and_never_of_test():
@@ -84,6 +88,8 @@ def test_test_labels_enter_the_figures_alone():
         np.testing.assert_array_equal(values, repeated.scores[name])
     assert scored(2).thresholds == repeated.thresholds
     assert scored(2).synthetic == repeated.synthetic
+    inverted = one_class.score_class(models[2], again[2]["train"], again[2]["held_out"], 1 - pictures[:50], 5)
+    assert (inverted.synthetic, inverted.thresholds) == (repeated.synthetic, repeated.thresholds)
     by_class = [scored(2)] * 10
     assert one_class.measure(by_class, test.labels) != one_class.measure(by_class, permuted.labels)
 
@@ -95,7 +101,7 @@ def test_no_score_depends_on_how_pictures_are_batched(size, monkeypatch):
     monkeypatch.setattr("vae_jax.trained.batch_for", lambda count, _: min(count, size))
     monkeypatch.setattr("vae_jax.trained.importance_batches", lambda _: (min(size, 20), 5))
     few = pictures[:130]
-    known, held_out, asked = (look(models[2], x, 5) for x in (normal[2]["train"], normal[2]["held_out"], few))
+    known, held_out, asked = (numbered(models[2], x) for x in (normal[2]["train"], normal[2]["held_out"], few))
     for name, fit in scores_of(models[2]).items():
         values = fit(known, held_out)(asked)
         np.testing.assert_allclose(values, before.scores[name][:130], rtol=2e-3, atol=2e-3, err_msg=name)

@@ -50,7 +50,7 @@ def test_each_label_of_a_conditional_model_has_the_density_of_its_own_codes(open
 
     monkeypatch.setattr(densities, "gaussian", first_ones)
     drawn = samplers.gaussian(trained, train, Wanted(25, temperature=0.7, seed=5))
-    codes = trained.draw(train["image"], train["label"], seed=5)
+    codes = trained.draw(train["image"], train["label"], 5, np.arange(len(train["image"])))
     counts = np.bincount(train["label"])
     assert given == [(counts[label], 3 if label < 5 else 2, 0.7, 5 + label) for label in range(10)]
     order = np.array([np.flatnonzero(train["label"] == i % 10)[i // 10] for i in range(25)])

@@ -9,7 +9,8 @@ import pytest
 from tests.variants import load
 from vae_jax import config
 from vae_jax.errors import ConfigError, DataError, Diverged, OutputError, StorageError
-from vae_jax.training.folder import open_folder, read_config, read_manifest, write_json, write_text
+from vae_jax.storage import write_json, write_text
+from vae_jax.training.folder import open_folder, read_config, read_manifest
 
 
 @pytest.fixture(scope="module")

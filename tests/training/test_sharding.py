@@ -74,10 +74,10 @@ def test_a_run_keeps_its_shards_and_equals_a_whole_one(tmp_path, whole, on_devic
     settings, shares = config(train__shard_params=True, checkpoint__every_seconds=0.0), []
     save = checkpoint.Checkpoints.save
 
-    def watched(self, step, tree):
+    def watched(self, step, tree, marks):
         held = bytes_by_device((tree["state"]["params"], tree["state"]["opt_state"], tree["best"]["params"]))
         shares.append(max(held.values()) / sum(held.values()))
-        save(self, step, tree)
+        save(self, step, tree, marks)
         if step == 20:
             raise KeyboardInterrupt
 

@@ -157,10 +157,19 @@ def _check_range(images: np.ndarray, levels: int, where: str) -> None:
         return
     if images.dtype != np.float32:
         raise DataError(f"{where}: dtype {images.dtype}, expected uint8 in 0..{levels} or float in [0, 1]")
+    check_unit_range(images, where)
+
+
+def check_unit_range(images: np.ndarray, where: str, bounded: bool = True) -> None:
+    """Refuse float pictures [N,H,W,C] with a value that is not finite or, where they are `bounded`, not in [0, 1].
+
+    Raises:
+        DataError: it begins with `where`.
+    """
     bad = ~np.isfinite(images)
     if bad.any():
         first = int(np.argmax(bad.reshape(len(images), -1).any(axis=1)))
         raise DataError(f"{where}: {int(bad.sum())} values are NaN or infinite, the first in image {first}")
     low, high = float(images.min()), float(images.max())
-    if low < 0 or high > 1:
+    if bounded and (low < 0 or high > 1):
         raise DataError(f"{where}: float values in {low:g}..{high:g}, expected [0, 1]; scale them, or save as uint8")

@@ -38,6 +38,11 @@ class Feed(NamedTuple):
         """Whether the examples are read when they are needed."""
         return not self.arrays
 
+    def subset(self, num: int) -> Feed:
+        """Return the feed of at most `num` evenly spaced examples, for a split may be in the order of its classes."""
+        chosen = evenly_spaced(self.size, num).astype(np.int32)
+        return self._replace(size=len(chosen), row=lambda index, *epoch: self.row(chosen[index], *epoch))
+
     def compiled(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
         """Return (index [B], *args) -> function(batch of these examples, *args), compiled."""
         run = jax.jit(lambda arrays, row, *args: function(self.batch(arrays, row, 0), *args))

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vae_jax.data.dataset import Split
+from vae_jax.data.limits import check_archive
 from vae_jax.data.originals import contents
 from vae_jax.errors import DataError
 
@@ -115,6 +116,7 @@ def read_dsprites(path: pathlib.Path, factors: Mapping[str, int]) -> tuple[np.nd
     """
     shape = tuple(factors.values())
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as arrays:
             images, latents = arrays["imgs"], arrays["latents_classes"]
     except Exception as error:  # a damaged archive raises at least eight kinds

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from vae_jax.errors import DataError
+from vae_jax.data.limits import check_pixels, check_regular
+from vae_jax.errors import DataError, UserError
 
 SUFFIXES = frozenset(
     [".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
 )  # of files that are taken for pictures in a folder
+# No others are tried, whatever a file is called: Pillow would start Ghostscript for some.
+_FORMATS = "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"
+Image.MAX_IMAGE_PIXELS = None  # `check_pixels` has a limit that can be raised
 
 
-def read_pictures(paths: Sequence[str], shape: tuple[int, int, int], invert: bool = False) -> np.ndarray:
-    """Return picture files as [N,H,W,C] float32 in [0, 1], stretched to `shape`.
+def read_pictures(
+    paths: Sequence[str], shape: tuple[int, int, int], invert: bool = False, data: Mapping[str, Any] | None = None
+) -> np.ndarray:
+    """Return picture files as [N,H,W,C] float32 in [0, 1], brought to `shape` as the training pictures of a run were.
 
     Args:
         paths: files.
         shape: H, W and C; with one channel colours become luminance, with three gray becomes gray in colour.
         invert: return 1 - x.
+        data: `config.data` of the run; where its source, which has one size, has no `fit`, a picture is stretched.
 
     Raises:
         DataError: a file that is missing, damaged or no picture, or another number of channels.
     """
     if shape[2] not in (1, 3):
         raise DataError(f"picture files have 1 or 3 channels, and this model needs {shape[2]}")
-    images = np.stack([fitted(open_picture(path), shape, "stretch") for path in paths]).astype(np.float32) / 255
+    fit = (data or {}).get("fit", "stretch")
+    images = np.stack([fitted(open_picture(path), shape, fit) for path in paths]).astype(np.float32) / 255
     return 1 - images if invert else images
 
 
@@ -75,7 +83,12 @@ def open_picture(file: str | pathlib.Path | BinaryIO, name: str = "") -> Image.I
     """
     name = name or str(file)
     try:
-        with Image.open(file) as opened:
+        if isinstance(file, (str, os.PathLike)):
+            check_regular(file)
+        with Image.open(file, formats=_FORMATS) as opened:
+            check_pixels(*opened.size, name)
+            if (frames := getattr(opened, "n_frames", 1)) > 1:
+                raise DataError(f"{name} holds {frames} pictures, of which all but one would be lost; split it")
             picture = ImageOps.exif_transpose(_eight_bits(opened))
             gray = _is_gray(picture)
             if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:  # it shows white paper
@@ -84,7 +97,7 @@ def open_picture(file: str | pathlib.Path | BinaryIO, name: str = "") -> Image.I
             return picture.convert("L" if gray else "RGB")
     except FileNotFoundError as error:
         raise DataError(f"no picture {name}") from error
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # of a damaged file, of its EXIF data too: of at least seven kinds
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -19,6 +19,8 @@ KeysOf = Callable[[jax.Array | int], jax.Array]
 # The kind of x that a function makes of any picture; `unit`, which is not here, keeps that of the data.
 VALUES: dict[str, Values] = {"uint8": "levels", "threshold": "binary", "static": "binary", "dynamic": "binary"}
 
+DRAWN = ("static", "dynamic")
+
 _GRID = np.arange(256, dtype=np.float32) / np.float32(255)
 
 

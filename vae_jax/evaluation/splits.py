@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from vae_jax.data.feed import Feed
-from vae_jax.data.order import evenly_spaced
 
 
 def per_example(
@@ -32,9 +31,9 @@ def per_example(
 
 def seen(feed: Feed, shape: tuple[int, int, int], limit: int | None, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return these fields of a split's examples as a model sees them: of `limit` evenly spaced ones, or of all."""
+    feed = feed if limit is None else feed.subset(limit)
     see = feed.compiled(lambda batch: {name: batch[name] for name in names})
-    chosen = evenly_spaced(feed.size, feed.size if limit is None else limit)
-    return per_example(lambda index: see(chosen[index]), len(chosen), batch_for(len(chosen), shape))
+    return per_example(see, feed.size, batch_for(feed.size, shape))
 
 
 def batch_for(num_examples: int, shape: tuple[int, int, int]) -> int:

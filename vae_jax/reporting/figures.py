@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vae_jax.storage import replacing
+
 _MAX_COLOURS = 20  # that can be told apart in a map
 _Line = tuple[Sequence[float], Sequence[float]]  # x values, y values
 
@@ -36,7 +38,8 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 def save_grid(path: pathlib.Path, images: np.ndarray, columns: int, min_width: int = 640) -> None:
     """Write pictures in [0, 1] (values outside are clipped) as a grid, enlarged by whole factors, without smoothing."""
     sheet = as_picture(tile(images, columns))
-    _enlarged(sheet, max(1, -(-min_width // sheet.width))).save(path)
+    with replacing(path) as part:
+        _enlarged(sheet, max(1, -(-min_width // sheet.width))).save(part)
 
 
 def save_captioned(
@@ -54,7 +57,8 @@ def save_captioned(
         x, y = (i % columns) * width + 4, (i // columns) * height + 4
         sheet.paste(_enlarged(as_picture(image), factor), (x, y))
         pen.text((x, y + images.shape[1] * factor + 1), text, fill="black", font=font)
-    sheet.save(path)
+    with replacing(path) as part:
+        sheet.save(part)
 
 
 def save_rows(path: pathlib.Path, rows: Sequence[np.ndarray]) -> None:
@@ -74,7 +78,8 @@ def save_lines(
         axes.plot(x, y, label=name, linewidth=1.2, marker="o", markersize=3)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1], xscale="log" if log_x else "linear")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def save_panels(path: pathlib.Path, panels: Sequence[Panel]) -> None:
@@ -103,7 +108,8 @@ def save_panels(path: pathlib.Path, panels: Sequence[Panel]) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -> None:
@@ -114,7 +120,8 @@ def save_curves(path: pathlib.Path, rows: Sequence[dict[str, Any]], unit: str) -
         axes.plot(*zip(*points, strict=True), label=split, linewidth=1.2)
     axes.set(xlabel="step", ylabel=f"loss{unit and f' ({unit.strip()})'}")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def save_latent_map(
@@ -128,7 +135,8 @@ def save_latent_map(
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
     if labels is not None:
         axes.legend(*points.legend_elements(num=None), title="label", loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def as_picture(image: np.ndarray) -> Image.Image:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vae_jax.storage import replacing
+
 Column = Sequence[Any]  # numbers, text or None, one for each run
 
 
@@ -123,4 +125,5 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 def _finish(figure: Any, axes: Any, path: pathlib.Path, names: Sequence[str]) -> None:
     axes.set_xlabel(names[0])
     axes.set_ylabel(names[1])
-    figure.savefig(path, dpi=120)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)

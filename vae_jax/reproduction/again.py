@@ -17,9 +17,10 @@ from vae_jax.reproduction.original import Original
 from vae_jax.reproduction.surroundings import Difference, at_the_end, differences, members
 from vae_jax.results import check_data
 from vae_jax.run import run
+from vae_jax.storage import write_json
 from vae_jax.training.checkpoint import load_newest
 from vae_jax.training.fingerprint import raw_keys
-from vae_jax.training.folder import open_folder, read_manifest, read_results, write_json
+from vae_jax.training.folder import open_folder, read_manifest, read_results
 from vae_jax.training.manifest import make_manifest
 
 

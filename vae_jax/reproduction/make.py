@@ -12,10 +12,11 @@ from vae_jax.data.load import load_dataset
 from vae_jax.reproduction import tables
 from vae_jax.reproduction.record import Run, record, write_record
 from vae_jax.run import train
+from vae_jax.storage import write_json
 from vae_jax.tasks.anomaly import one_class
 from vae_jax.tasks.compression.report import evaluate
 from vae_jax.tasks.saved import open_saved
-from vae_jax.training.folder import open_folder, read_config, read_results, write_json
+from vae_jax.training.folder import open_folder, read_config, read_results
 from vae_jax.training.member_mesh import one_device_per_core
 from vae_jax.training.stop import StopRequest
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from vae_jax.reproduction.surroundings import computes
 from vae_jax.reproduction.tables import Row, Table, read_record
-from vae_jax.training.folder import read_config, read_manifest, read_results, write_text
+from vae_jax.storage import write_text
+from vae_jax.training.folder import read_config, read_manifest, read_results
 from vae_jax.training.manifest import cpu_model
 
 _VERSIONS = ("jax", "jaxlib", "flax", "optax", "numpy")

@@ -21,8 +21,9 @@ from typing import Any
 from vae_jax import config as configs
 from vae_jax.config_rules import flatten
 from vae_jax.errors import ConfigError, OutputError, StorageError
+from vae_jax.storage import open_in_place, subfolder, write_json, write_text
 from vae_jax.sweeps.plan import Point
-from vae_jax.training.folder import acquire, write_json, write_text
+from vae_jax.training.folder import acquire
 
 DONE, STOPPED, FAILED, RUNNING, WAITING = "done", "stopped", "failed", "running", "waiting"
 
@@ -52,7 +53,7 @@ def open_sweep(path: pathlib.Path, asked: Mapping[str, Any]) -> Iterator[pathlib
             else:
                 write_json(path / "sweep.json", asked)
             for name in ("runs", "jobs"):
-                (path / name).mkdir(exist_ok=True)
+                subfolder(path / name)
         except OSError as error:
             raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
         yield path
@@ -65,7 +66,7 @@ def held(file: pathlib.Path, what: str) -> Iterator[None]:
     Raises:
         OutputError: another process holds it.
     """
-    with open(file, "a+") as lock:
+    with open_in_place(file, "a+") as lock:
         acquire(lock, what)
         yield
 

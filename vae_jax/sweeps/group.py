@@ -24,13 +24,14 @@ from vae_jax.evaluation.summary import SEED
 from vae_jax.reporting.log import MetricLog
 from vae_jax.reporting.progress import Progress, say
 from vae_jax.run import asked_to_stop
+from vae_jax.storage import write_json
 from vae_jax.streams import stream
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.trained import make_model
 from vae_jax.training import manifest
 from vae_jax.training.checkpoint import Checkpoints
 from vae_jax.training.failure import write_diverged
-from vae_jax.training.folder import open_folder, read_config, read_manifest, write_json
+from vae_jax.training.folder import open_folder, read_config, read_manifest
 from vae_jax.training.member_data import Member
 from vae_jax.training.member_group import Callbacks, Ended
 from vae_jax.training.member_keep import Keep

@@ -10,9 +10,9 @@ from typing import Any
 
 from vae_jax.reporting import sweep_figures as figures
 from vae_jax.reporting.figures import save_lines
+from vae_jax.storage import replacing, subfolder
 from vae_jax.sweeps import folder as sweeps
 from vae_jax.sweeps.table import Row, best, has_ended_with, over_seeds, selection, swept
-from vae_jax.training.folder import replacing
 
 _STATES = (sweeps.DONE, sweeps.STOPPED, sweeps.RUNNING, sweeps.WAITING, sweeps.FAILED)
 
@@ -71,7 +71,7 @@ def draw(path: pathlib.Path, rows: Sequence[Row], metric: str) -> list[pathlib.P
     means = [row for row in over_seeds(rows, metric) if row["mean"] is not None]
     varied = [name for name in swept(rows) if len({str(row.get(name)) for row in rows}) > 1]
     finished = [row for row in rows if has_ended_with(row, metric)]
-    (path / "pictures").mkdir(exist_ok=True)
+    subfolder(path / "pictures")
     value = [row["mean"] for row in means]
     drawn = []
 

@@ -13,8 +13,9 @@ from typing import Any
 from vae_jax.build import nearest
 from vae_jax.errors import ConfigError
 from vae_jax.reporting.log import read_rows
+from vae_jax.storage import replacing
 from vae_jax.sweeps import folder as sweeps
-from vae_jax.training.folder import read_config, read_results, replacing
+from vae_jax.training.folder import read_config, read_results
 
 Row = dict[str, Any]
 

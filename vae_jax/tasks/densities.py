@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax import programs
 from vae_jax.errors import Diverged
 from vae_jax.evaluation.fidelity import moments
 from vae_jax.streams import stream
@@ -83,9 +84,12 @@ def two_stage(codes: np.ndarray, num: int, temperature: float, seed: int) -> np.
     q(u|z), which is the likeliest.
     """
     centre, scale = _scales(codes)
-    rows = ((codes - centre) / scale).reshape(len(codes), 1, 1, -1)
+    rows = ((codes - centre) / scale).astype(np.float32).reshape(len(codes), 1, 1, -1)
     fitted = _train(_SECOND_STAGE, rows.reshape(len(rows), -1), seed)
-    error = fitted.decode(fitted.draw(rows, seed=seed)) - rows
+    number = np.arange(len(rows), dtype=np.int32)
+    fields = {"image": rows, "input": rows, "label": np.zeros_like(number), "index": number}
+    drawn = fitted.of_batches(programs.draw, fitted.model, fields, stream(seed, "posterior draws"))
+    error = fitted.decode(drawn) - rows
     noise = np.random.default_rng(seed).normal(size=(num, len(scale))) * np.sqrt(np.square(error).mean((0, 1, 2)))
     drawn = fitted.sample(num, None, temperature, seed).reshape(num, -1)
     return _finite(centre + scale * (drawn + temperature * noise))

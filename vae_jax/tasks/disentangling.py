@@ -14,8 +14,8 @@ from vae_jax.evaluation.disentanglement import (
     total_correlation_gaussian,
 )
 from vae_jax.evaluation.splits import mean
+from vae_jax.storage import write_json
 from vae_jax.tasks.saved import Saved
-from vae_jax.training.folder import write_json
 
 _LEARN = 5  # training pictures for each that is measured
 _OTHER_NOISE = 2**31  # added to the seed: with shared noise, what was learned would know the draws that it is tried on
@@ -46,16 +46,17 @@ def disentangle(saved: Saved, num: int, seed: int = 0) -> dict[str, Any]:
     codes = saved.trained.encode(test["image"], labels)
     figures = {"num_examples": len(factors), "seed": seed}
     if saved.trained.model.draw is not None:
-        draws = saved.trained.draw(test["image"], labels, seed)
+        draws = saved.trained.draw(test["image"], labels, seed, np.arange(len(factors)))
         train = saved.seen("train", _LEARN * num)
         labels_of_train = train["label"] if saved.trained.conditional else None
-        learned = saved.trained.draw(train["image"], labels_of_train, seed + _OTHER_NOISE)
+        index = np.arange(len(train["image"]))
+        learned = saved.trained.draw(train["image"], labels_of_train, seed + _OTHER_NOISE, index)
         figures["total_correlation_bound_nats"] = total_correlation_bound(learned, draws, seed)
         figures["total_correlation_draws_nats"] = total_correlation_gaussian(draws)
     figures["total_correlation_means_nats"] = total_correlation_gaussian(codes)
     figures["mutual_information_gap"] = mutual_information_gap(codes, factors)
     figures |= _of_each_factor(codes, factors, tuple(data.factors))
-    figures |= mean(saved.trained.evaluate(test["image"], labels))
+    figures |= mean(saved.trained.evaluate(test["image"], labels, np.arange(len(factors))))
     write_json(saved.folder / "disentanglement.json", figures)
     return figures
 

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_jax.data.limits import check_archive
 from vae_jax.data.pictures import picture_files, read_pictures
 from vae_jax.errors import DataError
 from vae_jax.evaluation.retrieval import Index, make_index
+from vae_jax.storage import replacing, subfolder
 from vae_jax.tasks.representations import check_searchable, encode, reader
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
 from vae_jax.training.fingerprint import state_sha256
-from vae_jax.training.folder import read_manifest, replacing
+from vae_jax.training.folder import read_manifest
 
 
 class Gallery(NamedTuple):
@@ -41,8 +43,8 @@ def training_pictures(saved: Saved) -> Gallery:
     return Gallery("train", fingerprint, saved.dataset.sizes["train"], reader(saved, "train"), about)
 
 
-def folder_pictures(folder: pathlib.Path, shape: tuple[int, int, int], invert: bool) -> Gallery:
-    """Return the picture files below a folder as a gallery, brought to H, W, C as queries are; hidden ones are none.
+def folder_pictures(folder: pathlib.Path, trained: Trained, invert: bool) -> Gallery:
+    """Return the picture files below a folder as a gallery, prepared as those of the run were; hidden ones are none.
 
     Raises:
         DataError: it is no folder, holds no pictures, or a file cannot be read.
@@ -52,11 +54,16 @@ def folder_pictures(folder: pathlib.Path, shape: tuple[int, int, int], invert: b
     inner = [path.relative_to(folder) for path in picture_files(folder)]
     files = [(str(path), hashlib.sha256(_bytes(folder / path)).hexdigest()) for path in inner]
     where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+
+    def read(index: np.ndarray) -> np.ndarray:
+        found = [str(folder / inner[i]) for i in index]
+        return trained.prepared(read_pictures(found, trained.spec.shape, invert, trained.config["data"]), drawn=False)
+
     return Gallery(
         f"folder-{where[:12]}",
         hashlib.sha256(json.dumps([files, invert]).encode()).hexdigest(),
         len(files),
-        lambda index: read_pictures([str(folder / inner[i]) for i in index], shape, invert),
+        read,
         lambda i: {"path": str(folder / inner[i])},
     )
 
@@ -74,7 +81,8 @@ def open_index(
         StorageError: the index cannot be written.
     """
     check_searchable(trained)
-    identity = [1, trained.config["model"], state_sha256((trained.params, trained.stats)), gallery.fingerprint]
+    state = state_sha256((trained.params, trained.stats))
+    identity = [2, trained.config["model"], trained.config["data"], state, gallery.fingerprint]
     fingerprint = hashlib.sha256(json.dumps(identity, default=dict).encode()).hexdigest()
     path = folder / "index" / f"{gallery.name}.npz"
     if path.exists():
@@ -101,6 +109,7 @@ def _read_index(path: pathlib.Path, fingerprint: str) -> tuple[Index, Index] | s
     import faiss
 
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:  # a zip archive: what it holds is compared with checksums
             if str(file["fingerprint"]) != fingerprint:
                 return "was made from another model or from other pictures"
@@ -116,5 +125,5 @@ def _write_index(path: pathlib.Path, fingerprint: str, approximate: Index) -> No
 
     engine = faiss.serialize_index(approximate.engine)
     with replacing(path) as part:
-        path.parent.mkdir(exist_ok=True)
+        subfolder(path.parent)
         np.savez(part, fingerprint=fingerprint, vectors=approximate.vectors, engine=engine)

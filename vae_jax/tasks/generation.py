@@ -16,10 +16,10 @@ from vae_jax.evaluation.generation import high_frequency_share, nearest
 from vae_jax.evaluation.image_quality import psnr_of
 from vae_jax.evaluation.judge import class_shares, conditional_accuracy, train_judge
 from vae_jax.reporting.figures import save_grid, save_rows
+from vae_jax.storage import subfolder, write_json
 from vae_jax.tasks.samplers import Wanted
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
-from vae_jax.training.folder import write_json
 
 _GALLERY = 20000  # training pictures that a copy is looked for among, and that a density of codes is fitted to
 _FEW = 6  # pictures, with fewer of which there is no fidelity
@@ -64,7 +64,7 @@ def look(saved: Saved, num: int, seed: int, sampler: str | None = None) -> tuple
     if saved.dataset.num_classes > 1:
         figures |= _judged(trained, shown, train, test)
     folder = saved.folder / "pictures"
-    folder.mkdir(exist_ok=True)
+    subfolder(folder)
     index, _ = nearest(drawn[:_COLUMNS], train["image"])
     save_rows(folder / "neighbours.png", [drawn[:_COLUMNS], train["image"][index]])
     save_grid(folder / "interpolations.png", interpolations(trained, test), _COLUMNS)

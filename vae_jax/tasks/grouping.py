@@ -14,6 +14,7 @@ from vae_jax.errors import ConfigError
 from vae_jax.evaluation.clustering import Groups, agreement, contingency, gaussian_mixture, kmeans, matching
 from vae_jax.evaluation.probes import knn, linear, probe
 from vae_jax.reporting.figures import save_captioned, save_latent_map
+from vae_jax.storage import subfolder
 from vae_jax.tasks.representations import Split, reader, represent
 from vae_jax.tasks.saved import Saved
 from vae_jax.trained import Trained
@@ -76,7 +77,7 @@ def group(saved: Saved, split: str, clusters: int | None, say: Callable[[str], N
         "clustering": {name: _judged(groups, pictures.labels) for name, groups in found.items()},
     }
     folder = saved.folder / "pictures"
-    folder.mkdir(exist_ok=True)
+    subfolder(folder)
     shown = found.get("latent_prior", found["latent_kmeans"])
     results["groups"] = _save_groups(folder / f"groups_{split}.png", shown, pictures)
     say("drawing the map")

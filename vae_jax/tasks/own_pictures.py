@@ -12,7 +12,7 @@ from PIL import Image
 from vae_jax.data.pictures import fitted, open_picture
 from vae_jax.errors import ConfigError, DataError, OutputError
 from vae_jax.reporting.figures import as_picture, save_captioned
-from vae_jax.training.folder import replacing
+from vae_jax.storage import replacing
 
 SHEET = "before_after.png"
 _CELL = 128  # pixels, of a side of a picture on the sheet, at most

@@ -61,9 +61,12 @@ def encode(trained: Trained, count: int, read: Callable[[np.ndarray], np.ndarray
 
 
 def reader(saved: Saved, split: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return index [B] -> pictures [B,H,W,C] of a split as they are stored, float32 in [0, 1]."""
+    """Return index [B] -> pictures [B,H,W,C] of a split, float32 in [0, 1], with the pixels of training.
+
+    What training draws keeps its probabilities, so that a code has no noise.
+    """
     images, levels = saved.dataset.splits[split].images, np.float32(saved.dataset.levels)
-    return lambda index: images[index] / levels
+    return lambda index: saved.trained.prepared(images[index] / levels, drawn=False)
 
 
 def represent(saved: Saved, names: tuple[str, ...], codes: Mapping[str, np.ndarray] | None = None) -> dict[str, Split]:

@@ -13,6 +13,7 @@ from vae_jax.errors import ConfigError
 from vae_jax.evaluation.retrieval import Index, Neighbours, make_index, precision_at, recall, without_self
 from vae_jax.evaluation.splits import standard_error
 from vae_jax.reporting.figures import save_captioned
+from vae_jax.storage import subfolder
 from vae_jax.tasks.gallery import Gallery, open_index, training_pictures
 from vae_jax.tasks.representations import check_searchable, reader, represent
 from vae_jax.tasks.saved import Saved
@@ -78,7 +79,7 @@ def evaluate(saved: Saved, say: Callable[[str], None]) -> dict[str, Any]:
     results["approximate"] = _compared(exact, approximate, queries)
     shown = np.unique(test.labels, return_index=True)[1][:_SHOWN]
     names = [f"test {i}: {label}" for i, label in zip(test.chosen[shown], test.labels[shown], strict=True)]
-    (saved.folder / "pictures").mkdir(exist_ok=True)
+    subfolder(saved.folder / "pictures")
     path, pictures = saved.folder / "pictures" / "search.png", reader(saved, "test")(test.chosen[shown])
     save_neighbours(path, pictures, names, exact.search(queries[shown], _NEIGHBOURS), gallery)
     return results

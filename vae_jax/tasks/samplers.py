@@ -68,7 +68,7 @@ def nearest_posterior(trained: Trained, train: Train, wanted: Wanted) -> np.ndar
     where the encoder is deterministic, what is drawn are reconstructions of training pictures.
     """
     labels = train["label"] if trained.conditional else None
-    means, draws = trained.encode(train["image"], labels), trained.draw(train["image"], labels, wanted.seed)
+    means, draws = trained.encode(train["image"], labels), _draws(trained, train, wanted)
 
     def codes(rows: np.ndarray, num: int, seed: int) -> np.ndarray:
         centre, root = moments(means[rows])
@@ -79,8 +79,13 @@ def nearest_posterior(trained: Trained, train: Train, wanted: Wanted) -> np.ndar
 
 
 def _fitted(density: Density, trained: Trained, train: Train, wanted: Wanted) -> np.ndarray:
-    draws = trained.draw(train["image"], train["label"] if trained.conditional else None, wanted.seed)
+    draws = _draws(trained, train, wanted)
     return _decoded(trained, train, wanted, lambda rows, num, seed: density(draws[rows], num, wanted.temperature, seed))
+
+
+def _draws(trained: Trained, train: Train, wanted: Wanted) -> np.ndarray:
+    labels = train["label"] if trained.conditional else None
+    return trained.draw(train["image"], labels, wanted.seed, np.arange(len(train["image"])))
 
 
 def _decoded(

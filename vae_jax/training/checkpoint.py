@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -50,13 +50,13 @@ class Checkpoints:
             if kind is None:  # else the error on its way says what matters; Orbax repeats a failure at every call
                 raise
 
-    def save(self, step: int, tree: Tree) -> None:
-        """Start writing `tree` as `step`; returns once it is copied to the host.
+    def save(self, step: int, tree: Tree, marks: Sequence[tuple[int, str]] = ()) -> None:
+        """Start writing `tree` as `step`, with `marks` of metrics.jsonl; returns once it is copied to the host.
 
         Raises:
             StorageError: this save, or the one before it, failed; older steps are intact.
         """
-        ocp, metadata = _orbax(), describe(tree, self.run)
+        ocp, metadata = _orbax(), describe(tree, self.run, marks)
         self.wait()
         with _one_line(self.folder):
             if self._writer is None:
@@ -80,6 +80,11 @@ class Checkpoints:
 def newest_step(folder: pathlib.Path) -> int | None:
     """Return the newest committed step, or None."""
     return max(_steps(folder), default=None)
+
+
+def marks_of(folder: pathlib.Path, step: int) -> list[tuple[int, str]]:
+    """Return the marks of metrics.jsonl that were saved with an undamaged step; none by an older version."""
+    return [(marked, sha256) for marked, sha256 in _description(folder / str(step))[0].get("metrics", [])]
 
 
 def restore(

@@ -10,8 +10,8 @@ from typing import Any
 from vae_jax.data.order import Order
 from vae_jax.errors import Diverged, OutOfMemory, UserError, is_out_of_memory
 from vae_jax.reporting.progress import say
+from vae_jax.storage import write_json
 from vae_jax.training.checkpoint import newest_step
-from vae_jax.training.folder import write_json
 from vae_jax.training.hosts import Hosts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -31,11 +32,12 @@ def state_sha256(tree: Tree) -> str:
     return digest.hexdigest()
 
 
-def describe(tree: Tree, run: str | None) -> dict[str, Any]:
-    """Return what is committed with a step: its run; a fingerprint, shape and type of every leaf, by path."""
+def describe(tree: Tree, run: str | None, marks: Sequence[tuple[int, str]] = ()) -> dict[str, Any]:
+    """Return what is committed with a step: its run; a fingerprint, shape and type of every leaf, by path; marks."""
     shapes = jax.tree_util.tree_leaves_with_path(raw_keys(tree))
     table = {jax.tree_util.keystr(path): [list(leaf.shape), str(leaf.dtype)] for path, leaf in shapes}
     content = {"fingerprint": fingerprint(tree), "table": table} | ({"run": run} if run else {})
+    content |= {"metrics": [list(mark) for mark in marks]} if marks else {}
     return content | {"sha256": digest(content)}
 
 

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import fnmatch
 import json
-import math
 import os
 import pathlib
 import socket
@@ -14,9 +13,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import ml_collections
+
 from vae_jax import config as configs
-from vae_jax.config_rules import flatten
-from vae_jax.errors import ConfigError, Diverged, OutputError, StorageError
+from vae_jax.errors import ConfigError, DataError, OutputError
+from vae_jax.storage import open_in_place, write_text
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def open_folder(path: pathlib.Path, config: Mapping[str, Any]) -> Iterator[pathl
         _refuse_other(path, config)
         created = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
-        lock = open(path / ".lock", "a+")  # noqa: SIM115 (held for the whole run; the kernel frees it on any death)
+        lock = open_in_place(path / ".lock", "a+")
     except OSError as error:
         raise OutputError(f"--workdir={path} cannot be written: {error.strerror}") from error
     with lock:
@@ -77,54 +78,24 @@ def acquire(lock: Any, what: str) -> None:
     lock.flush()
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Write JSON atomically: readers see the old file or the new one.
-
-    Raises:
-        Diverged: a figure is not finite, which JSON cannot hold; the message names it.
-        StorageError: the disk is full or gone; the old file is intact.
-    """
-    for name, value in flatten(content):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise Diverged(f"{name} is {value}, so {path} is not written")
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a text file atomically, as `write_json`."""
-    with replacing(path) as part:
-        part.write_text(text)
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Give a path beside `path`, of the same suffix, to write to; at the end it takes the place of the old file.
-
-    Readers see the old file or the new one.
-
-    Raises:
-        StorageError: the disk is full or gone; the old file is intact.
-    """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield part
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise StorageError(f"writing {path} failed: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
 def read_config(path: pathlib.Path) -> Mapping[str, Any]:
     """Return the resolved config of a run folder.
 
     Raises:
         ConfigError: it is no run folder, or its config.json is damaged.
+        DataError: config.json is not the config that the run began with, by the SHA-256 in its manifest.
     """
-    return configs.from_json(json.dumps(_read_json(path / "config.json", "data", "model", "train")))
+    file = path / "config.json"
+    config = configs.from_json(json.dumps(_read_json(file, "data", "model", "train")))
+    if not (path / "manifest.json").exists():  # it has not begun
+        return configs.resolve(ml_collections.ConfigDict(config))
+    began = _read_json(path / "manifest.json", "data").get("config_sha256")
+    if began != configs.fingerprint(config):
+        raise DataError(
+            f"{file} is not the config that the run began with (SHA-256 {str(began)[:12]}... in manifest.json): it was "
+            "edited or damaged; put the old one back, or train a run of its own"
+        )
+    return config
 
 
 def read_manifest(path: pathlib.Path) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import numpy as np
 
 from vae_jax import config as configs
 from vae_jax.errors import ConfigError, Preempted, StorageError
+from vae_jax.storage import write_json
 from vae_jax.training.checkpoint import Checkpoints, newest_step, restore
-from vae_jax.training.folder import write_json
 from vae_jax.training.member_data import Member
 from vae_jax.training.member_programs import Programs
 from vae_jax.training.member_slots import Group

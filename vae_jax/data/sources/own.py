@@ -12,6 +12,7 @@ import numpy as np
 from vae_jax.data.cache import Place
 from vae_jax.data.collection import Collection, Rules, assemble, decode_once, stamp
 from vae_jax.data.dataset import SPLITS, Dataset, Split
+from vae_jax.data.limits import check_archive, check_regular
 from vae_jax.data.pictures import open_picture, picture_files
 from vae_jax.data.splitting import VALIDATION, stratified_parts
 from vae_jax.errors import DataError
@@ -143,8 +144,10 @@ def _array_files(where: pathlib.Path, split: str) -> list[pathlib.Path]:
 
 
 def _read_npz(path: pathlib.Path) -> Split:
+    check_regular(path)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} cannot be read as .npz: it is damaged, or was not written by numpy.savez")
+    check_archive(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
@@ -160,6 +163,7 @@ def _read_npy(path: pathlib.Path) -> Split:
     labels = path.with_name(f"{path.stem}_labels.npy")
     arrays = []
     for file in [path, labels] if labels.is_file() else [path]:
+        check_regular(file)
         try:
             arrays.append(np.load(file, mmap_mode="r", allow_pickle=False).view(Mapped))
         except Exception as error:  # as for .npz

@@ -12,6 +12,7 @@ from typing import Any
 
 from vae_jax.errors import INTERRUPTED, Preempted
 from vae_jax.reporting.tracking import Tracker
+from vae_jax.storage import write_text
 
 _BATCH, _SECONDS = 500, 5.0  # values in a request, of 1000 allowed; how long they may wait for more
 _LONGEST = 6000  # characters of a parameter
@@ -26,7 +27,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (the serve
     client, path = MlflowClient(), folder / "mlflow.id"
     old = path.read_text().strip() if path.exists() else ""
     run = old or _begin(client, folder.name)
-    path.write_text(run)
+    write_text(path, run)
     waiting: list[Metric] = []
     sent = time.monotonic()
 

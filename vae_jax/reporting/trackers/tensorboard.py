@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_jax.reporting.tracking import Tracker
+from vae_jax.storage import subfolder
 
 
 def make(folder: pathlib.Path, step: int) -> Tracker:
@@ -47,7 +48,7 @@ class _EventFile:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        folder.mkdir(exist_ok=True)
+        subfolder(folder)
         # Files are named by the second: the suffix keeps a quick resume from writing over its predecessor's.
         self._event, self._file = Event, EventsWriter(str(folder / "events"), f".{step}")
         if step:

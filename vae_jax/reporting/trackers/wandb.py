@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_jax.reporting.tracking import Tracker
+from vae_jax.storage import write_text
 
 _SECONDS = 20.0  # that the server may take to answer
 
@@ -27,7 +28,7 @@ def make(folder: pathlib.Path, step: int) -> Tracker:  # noqa: ARG001 (W&B keeps
     name = path.read_text().strip() if path.exists() else ""
     if not name:
         name = secrets.token_hex(8)
-        path.write_text(name)
+        write_text(path, name)
     settings_ = wandb.Settings(console="off", silent=True, init_timeout=_SECONDS)
     # One process may have several runs open, those of a sweep.
     run = wandb.init(id=name, name=folder.name, dir=folder, resume="allow", reinit="create_new", settings=settings_)

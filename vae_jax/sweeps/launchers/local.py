@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from vae_jax.errors import OutputError
+from vae_jax.storage import open_in_place, write_text
 from vae_jax.sweeps.launchers.task import Task
 
 
@@ -90,8 +91,8 @@ class Local:
         # Where those of the others are not known, or were of another number of slots, any that is not ours.
         slot = min(set(range(self._slots)) - ours, key=lambda slot: (slot in others, slot))
         try:
-            with open(task.log, "ab") as log:
-                task.log.with_suffix(".slot").write_text(str(slot))
+            with open_in_place(task.log, "ab") as log:
+                write_text(task.log.with_suffix(".slot"), str(slot))
                 process = subprocess.Popen(
                     task.command,
                     env={**os.environ, **share(self._gpus, self._slots, slot)},

@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from vae_jax.errors import ConfigError, OutputError
+from vae_jax.storage import open_in_place, write_json, write_text
 from vae_jax.sweeps.launchers.task import Task
-from vae_jax.training.folder import write_json, write_text
 
 _OURS = {"parallel": 0, "requeues": 20, "notice": 60}
 _SET_HERE = {
@@ -88,7 +88,7 @@ class Element(NamedTuple):
         with contextlib.suppress(OSError):
             words = (self.folder / f"{self.index}.out").read_bytes()
             if words:
-                with open(self.log, "ab") as log:
+                with open_in_place(self.log, "ab") as log:
                     log.write(words)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vae_jax.build import build
 from vae_jax.data.dataset import Dataset
-from vae_jax.data.feed import make_batch_of, make_feed, make_spec
+from vae_jax.data.feed import make_feed, make_spec
 from vae_jax.errors import ConfigError
 from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, quantile_among, with_intervals
 from vae_jax.evaluation.splits import seen
@@ -26,6 +26,7 @@ from vae_jax.tasks.saved import Saved
 from vae_jax.types import Values
 
 _NUM_SAMPLES = 50  # importance samples k of -log p(x)
+_NUM_DRAWS = 10  # of z, that the -ELBO is averaged over: one is too noisy for a verdict on a single picture
 _TRAIN = 5000  # training pictures that scores are fitted to, evenly spaced; as many held-out and test ones at most
 _SHOWN, _COLUMNS = 100, 10  # pictures on the contact sheet
 _NAME = 16  # characters of a file's name under its picture
@@ -71,9 +72,9 @@ def rank(saved: Saved, detector: Detector, images: np.ndarray, paths: Sequence[p
     `quantile` is the share of held-out normal pictures with a lower score; `anomalous` whether the score exceeds the
     threshold.
     """
-    seen_as = _as_seen(saved, images)
+    seen_as = saved.trained.prepared(images)
     _refuse_pixels(saved, "binary" if np.isin(seen_as, (0, 1)).all() else "levels")
-    scores = detector.score(look(saved.trained, seen_as, _NUM_SAMPLES))
+    scores = detector.score(_look(saved, seen_as))
     quantiles = quantile_among(detector.held_out, scores)
     ranked = [
         {"path": str(paths[i]), "score": float(scores[i]), "quantile": float(quantiles[i])}
@@ -114,7 +115,7 @@ def against(saved: Saved, other: Dataset) -> dict[str, Any]:
     strange = seen(feed, other.shape, _TRAIN, ("image",))["image"]
     usual = saved.seen("test", _TRAIN)["image"]
     images, anomalous = np.concatenate([usual, strange]), np.arange(len(usual) + len(strange)) >= len(usual)
-    (train, held_out), pictures = _normal(saved), look(saved.trained, images, _NUM_SAMPLES)
+    (train, held_out), pictures = _normal(saved), _look(saved, images)
     scores = {name: fit(train, held_out)(pictures) for name, fit in scores_of(saved.trained).items()}
     scores |= {name: score(images) for name, score in fit_baselines(train.images, held_out.images).items()}
     weights = bootstrap_weights(len(images), _RESAMPLES)
@@ -135,7 +136,11 @@ def against_table(found: dict[str, Any]) -> str:
 
 def _normal(saved: Saved) -> tuple[Seen, Seen]:
     train, held_out = (saved.seen(split, _TRAIN)["image"] for split in ("train", "validation"))
-    return look(saved.trained, train), look(saved.trained, held_out, _NUM_SAMPLES)
+    return look(saved.trained, train), _look(saved, held_out)
+
+
+def _look(saved: Saved, images: np.ndarray) -> Seen:
+    return look(saved.trained, images, _NUM_SAMPLES, _NUM_DRAWS)
 
 
 def _check(saved: Saved) -> None:
@@ -148,11 +153,3 @@ def _refuse_pixels(saved: Saved, values: Values) -> None:
     likelihood = saved.trained.config["model"].get("likelihood")
     if likelihood:
         check_pixels(likelihood["name"], build("prob.likelihoods", likelihood)().support, values)
-
-
-def _as_seen(saved: Saved, images: np.ndarray) -> np.ndarray:
-    """Return pictures [N,H,W,C] with pixels such as the model was trained on, `data.pixels`, without a corruption."""
-    config = {**saved.trained.config["data"], "corruption": None}
-    index = np.arange(len(images))
-    stored = {"image": images, "label": np.zeros_like(index), "index": index}
-    return np.asarray(make_batch_of(config, "test", 1)(stored, 0)["image"])

@@ -23,13 +23,14 @@ from vae_jax.evaluation.detection import bootstrap_weights, detection_figures, w
 from vae_jax.evaluation.splits import seen
 from vae_jax.evaluation.summary import SEED
 from vae_jax.results import check_data
+from vae_jax.storage import write_json
 from vae_jax.streams import stream
 from vae_jax.tasks.anomaly.baselines import fit_baselines
 from vae_jax.tasks.anomaly.report import draw
-from vae_jax.tasks.anomaly.scores import look, scores_of
+from vae_jax.tasks.anomaly.scores import Seen, look, scores_of
 from vae_jax.tasks.anomaly.synthetic import SYNTHETIC
 from vae_jax.trained import Trained, make_model
-from vae_jax.training.folder import read_manifest, write_json
+from vae_jax.training.folder import read_manifest
 from vae_jax.training.manifest import make_manifest
 from vae_jax.training.members import Callbacks, Member, best_of_members
 
@@ -158,9 +159,12 @@ def score_class(
     trained: Trained, train: np.ndarray, held_out: np.ndarray, pictures: np.ndarray, num_samples: int
 ) -> Scored:
     """Score pictures by all that normal pictures, train and held out, can be taken to tell; all are [N,H,W,C]."""
-    known, normal = look(trained, train), look(trained, held_out, num_samples)
-    asked = look(trained, pictures, num_samples)
-    made = [look(trained, make(held_out), num_samples) for make in SYNTHETIC]
+
+    def measured(images: np.ndarray) -> Seen:
+        return look(trained, images, num_samples, index=np.arange(len(images)))
+
+    known, normal, asked = look(trained, train), measured(held_out), measured(pictures)
+    made = [measured(make(held_out)) for make in SYNTHETIC]
     scores, thresholds, synthetic = {}, {}, {}
     for name, fit in scores_of(trained).items():
         score = fit(known, normal)

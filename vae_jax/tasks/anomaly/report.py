@@ -10,6 +10,7 @@ import numpy as np
 
 from vae_jax.evaluation.detection import roc_curve
 from vae_jax.reporting.figures import save_grid, save_lines
+from vae_jax.storage import subfolder
 
 _SHOWN = 6  # pictures of each kind and class
 _MAX_CLASSES = 20  # that are shown
@@ -52,7 +53,7 @@ def draw(
         pictures: the test pictures [N,H,W,C].
         labels: [N].
     """
-    folder.mkdir(exist_ok=True)
+    subfolder(folder)
     rows, lines = [], {}
     for number, values in enumerate(scores[:_MAX_CLASSES]):
         ranked = np.argsort(values, kind="stable")

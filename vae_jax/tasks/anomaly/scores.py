@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_jax.evaluation.baselines import fit_pca
+from vae_jax.evaluation.summary import SEED
 from vae_jax.trained import Trained
 
 _BACKGROUND = 8  # components of the background model
@@ -34,17 +35,29 @@ class Seen(NamedTuple):
 Score = Callable[[Seen], np.ndarray]
 
 
-def look(trained: Trained, images: np.ndarray, num_samples: int = 0) -> Seen:
+def look(
+    trained: Trained,
+    images: np.ndarray,
+    num_samples: int = 0,
+    num_draws: int = 1,
+    index: np.ndarray | None = None,
+) -> Seen:
     """Return what a model makes of pictures [N,H,W,C]; the likelihoods only where `num_samples` is not 0.
 
-    It is the number of importance samples k of -log p(x).
+    Args:
+        trained: the model.
+        images: [N,H,W,C] in [0, 1], see `Trained.prepared`.
+        num_samples: importance samples k of -log p(x).
+        num_draws: draws of z that the -ELBO is averaged over.
+        index: [N], what keys the noise, see `Trained.evaluate`.
     """
     codes = trained.encode(images)
     seen = Seen(images, codes, trained.decode(codes) - images)
     if trained.model.log_weights is None or not num_samples:
         return seen
-    nll = trained.neg_log_likelihood(images, num_samples=num_samples)
-    return seen._replace(neg_elbo=trained.evaluate(images)["neg_elbo_nats"], nll=nll)
+    nll = trained.neg_log_likelihood(images, num_samples=num_samples, index=index)
+    draws = [trained.evaluate(images, index=index, seed=SEED + i)["neg_elbo_nats"] for i in range(num_draws)]
+    return seen._replace(neg_elbo=np.mean(draws, axis=0), nll=nll)
 
 
 def smooth_squares(residuals: np.ndarray) -> np.ndarray:
@@ -71,7 +84,7 @@ def smooth_error(train: Seen, held_out: Seen) -> Score:
 
 
 def neg_elbo(train: Seen, held_out: Seen) -> Score:
-    """The negative evidence lower bound, with one sample of z."""
+    """The negative evidence lower bound."""
     del train, held_out
     return lambda seen: seen.neg_elbo
 
